@@ -1,0 +1,233 @@
+/*
+ * cache.c - blocks by id in a hash table, and a clock hand that goes round over them.
+ *
+ * A slot that was used since the hand passed is spared once. The memory of a victim of
+ * the same size is taken over by the block that replaces it.
+ */
+#include "cache.h"
+
+#include <string.h>
+
+#define NO_SLOT UINT32_MAX
+#define FIRST_SLOTS 64u
+
+typedef struct slot {
+    uint64_t id;
+    uint8_t *bytes; /* NULL: the slot is free */
+    uint32_t size;
+    uint32_t next; /* in the chain of its hash, or of the free slots */
+    int used;
+} slot;
+
+struct lkv_cache {
+    const lkv_os *os;
+    uint64_t limit, memory;
+    slot *slots;
+    uint32_t *heads;  /* of the chains; as many as slots, a power of two */
+    uint32_t room;    /* slots in memory */
+    uint32_t touched; /* slots ever in use: those above are new */
+    uint32_t free;
+    uint32_t count;
+    uint32_t hand;
+};
+
+int lkv_cache_open(const lkv_os *os, uint64_t limit, lkv_cache **out)
+{
+    lkv_cache *cache = lkv_os_alloc(os, sizeof(*cache));
+    if (cache == NULL) {
+        return LKV_NOMEM;
+    }
+    memset(cache, 0, sizeof(*cache));
+    cache->os = os;
+    cache->limit = limit;
+    cache->memory = sizeof(*cache);
+    cache->free = NO_SLOT;
+    *out = cache;
+    return LKV_OK;
+}
+
+void lkv_cache_close(lkv_cache *cache)
+{
+    if (cache != NULL) {
+        lkv_cache_drop(cache, 0, UINT64_MAX);
+        lkv_os_free(cache->os, cache->slots);
+        lkv_os_free(cache->os, cache->heads);
+        lkv_os_free(cache->os, cache);
+    }
+}
+
+static uint32_t *head_of(const lkv_cache *cache, uint64_t id)
+{
+    uint64_t mixed =
+        id * 0x9e3779b97f4a7c15u; /* Fibonacci hashing, Knuth, TAOCP 3, 6.4 */
+    return &cache->heads[(mixed >> 32) & (cache->room - 1)];
+}
+
+static uint32_t find(const lkv_cache *cache, uint64_t id)
+{
+    uint32_t i = cache->room == 0 ? NO_SLOT : *head_of(cache, id);
+    while (i != NO_SLOT && cache->slots[i].id != id) {
+        i = cache->slots[i].next;
+    }
+    return i;
+}
+
+lkv_bytes lkv_cache_get(lkv_cache *cache, uint64_t id)
+{
+    uint32_t i = find(cache, id);
+    if (i == NO_SLOT) {
+        return (lkv_bytes){NULL, 0};
+    }
+    cache->slots[i].used = 1;
+    return (lkv_bytes){cache->slots[i].bytes, cache->slots[i].size};
+}
+
+static void unlink_slot(lkv_cache *cache, uint32_t i)
+{
+    uint32_t *link = head_of(cache, cache->slots[i].id);
+    while (*link != i) {
+        link = &cache->slots[*link].next;
+    }
+    *link = cache->slots[i].next;
+}
+
+/* Takes the block out and hands its memory over. */
+static uint8_t *take_out(lkv_cache *cache, uint32_t i)
+{
+    slot *at = &cache->slots[i];
+    uint8_t *bytes = at->bytes;
+    unlink_slot(cache, i);
+    at->bytes = NULL;
+    at->next = cache->free;
+    cache->free = i;
+    cache->count--;
+    cache->memory -= at->size;
+    return bytes;
+}
+
+/* The slot to be given up next: there is one. */
+static uint32_t victim(lkv_cache *cache)
+{
+    for (;;) {
+        uint32_t i = cache->hand++ % cache->touched;
+        slot *at = &cache->slots[i];
+        if (at->bytes != NULL && !at->used) {
+            return i;
+        }
+        at->used = 0;
+    }
+}
+
+static int grow(lkv_cache *cache)
+{
+    uint32_t room = cache->room == 0 ? FIRST_SLOTS : cache->room * 2;
+    slot *slots = lkv_os_resize(cache->os, cache->slots, room * sizeof(*slots));
+    uint32_t *heads;
+
+    if (slots == NULL) {
+        return LKV_NOMEM;
+    }
+    cache->slots = slots;
+    heads = lkv_os_resize(cache->os, cache->heads, room * sizeof(*heads));
+    if (heads == NULL) {
+        return LKV_NOMEM;
+    }
+    cache->memory += (uint64_t)(room - cache->room) * (sizeof(*slots) + sizeof(*heads));
+    cache->heads = heads;
+    cache->room = room;
+    for (uint32_t i = 0; i < room; i++) {
+        heads[i] = NO_SLOT;
+    }
+    for (uint32_t i = 0; i < cache->touched; i++) {
+        if (slots[i].bytes != NULL) {
+            uint32_t *head = head_of(cache, slots[i].id);
+            slots[i].next = *head;
+            *head = i;
+        }
+    }
+    return LKV_OK;
+}
+
+static uint32_t take_slot(lkv_cache *cache)
+{
+    uint32_t i = cache->free;
+    if (i == NO_SLOT) {
+        return cache->touched++;
+    }
+    cache->free = cache->slots[i].next;
+    return i;
+}
+
+int lkv_cache_put(lkv_cache *cache, uint64_t id, lkv_bytes block, lkv_bytes *copy)
+{
+    uint8_t *bytes = NULL;
+    size_t have = 0;
+    uint32_t i = find(cache, id);
+    slot *at;
+
+    if (cache->free == NO_SLOT && cache->touched == cache->room &&
+        grow(cache) != LKV_OK) {
+        return LKV_NOMEM;
+    }
+    while (i != NO_SLOT ||
+           (cache->count > 0 && cache->memory + block.size > cache->limit)) {
+        i = i == NO_SLOT ? victim(cache) : i;
+        lkv_os_free(cache->os, bytes);
+        have = cache->slots[i].size;
+        bytes = take_out(cache, i);
+        i = NO_SLOT;
+    }
+    if (bytes == NULL || have != block.size) {
+        lkv_os_free(cache->os, bytes);
+        bytes = lkv_os_alloc(cache->os, block.size == 0 ? 1 : block.size);
+        if (bytes == NULL) {
+            return LKV_NOMEM;
+        }
+    }
+    if (block.size > 0) {
+        memcpy(bytes, block.data, block.size);
+    }
+    i = take_slot(cache);
+    at = &cache->slots[i];
+    at->id = id;
+    at->bytes = bytes;
+    at->size = (uint32_t)block.size;
+    at->used = 1;
+    at->next = *head_of(cache, id);
+    *head_of(cache, id) = i;
+    cache->count++;
+    cache->memory += block.size;
+    *copy = (lkv_bytes){bytes, block.size};
+    return LKV_OK;
+}
+
+void lkv_cache_drop(lkv_cache *cache, uint64_t first, uint64_t last)
+{
+    if (last - first < cache->count) {
+        for (uint64_t id = first;; id++) {
+            uint32_t i = find(cache, id);
+            if (i != NO_SLOT) {
+                lkv_os_free(cache->os, take_out(cache, i));
+            }
+            if (id == last) {
+                return;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < cache->touched && cache->count > 0; i++) {
+        if (cache->slots[i].bytes != NULL && cache->slots[i].id >= first &&
+            cache->slots[i].id <= last) {
+            lkv_os_free(cache->os, take_out(cache, i));
+        }
+    }
+}
+
+uint64_t lkv_cache_memory(const lkv_cache *cache)
+{
+    return cache->memory;
+}
+
+uint64_t lkv_cache_limit(const lkv_cache *cache)
+{
+    return cache->limit;
+}

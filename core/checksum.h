@@ -1,0 +1,25 @@
+/*
+ * checksum.h - the two checksums of the format: CRC-32 over a record, XXH64 over a
+ * commit.
+ */
+#ifndef LKV_CHECKSUM_H
+#define LKV_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* CRC-32 as zlib and Ethernet have it (polynomial 0x04C11DB7, reflected), starting from
+ * `crc`, which is 0 for the first piece. */
+uint32_t lkv_crc32(uint32_t crc, const void *data, size_t size);
+
+/* XXH64 (Yann Collet, xxHash specification 0.1.1) in pieces; a plain value to be
+ * copied. */
+typedef struct lkv_hash {
+    uint64_t state[11];
+} lkv_hash;
+
+void lkv_hash_start(lkv_hash *hash);
+void lkv_hash_add(lkv_hash *hash, const void *data, size_t size);
+uint64_t lkv_hash_value(const lkv_hash *hash);
+
+#endif

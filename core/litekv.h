@@ -1,0 +1,199 @@
+/*
+ * litekv.h - the store as its callers see it.
+ *
+ * A store keeps keys and values as records in an append-only log, with an ordered index
+ * beside it. The bytes are kept by a storage (storage.h) that the caller supplies.
+ *
+ * Results: 0 is success, above 0 an ordinary answer, below 0 an error.
+ * Handles: one thread at a time. Who opens it closes it; closing NULL does nothing.
+ * Bytes:   arguments are borrowed for the call; results are views, never freed by the
+ *          caller, valid until the moment their comment names.
+ */
+#ifndef LITEKV_H
+#define LITEKV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "os.h"
+
+#define LKV_VERSION "0.1.0"
+
+#define LKV_MUST_CHECK __attribute__((warn_unused_result))
+
+typedef struct lkv_storage lkv_storage; /* where the bytes are kept: storage.h */
+typedef struct lkv_store lkv_store;     /* one store, opened on a storage */
+typedef struct lkv_cursor lkv_cursor;   /* a position in key order */
+
+typedef struct lkv_bytes {
+    const void *data; /* may be NULL when size is 0 */
+    size_t size;      /* bytes */
+} lkv_bytes;
+
+enum lkv_status {
+    LKV_OK = 0,
+    LKV_ABSENT = 1,   /* no live record has this key; no such position */
+    LKV_IO = -1,      /* the system refused: see lkv_error.os_errno */
+    LKV_CORRUPT = -2, /* bytes that break FORMAT.md */
+    LKV_BUSY = -3,    /* another writer holds the store */
+    LKV_NOMEM = -4,   /* no memory; what was true before the call still is */
+    LKV_MISUSE = -5,  /* the caller broke a rule above; nothing changed */
+    LKV_TOO_BIG = -6, /* a record beyond what the format can say */
+    LKV_FAILED = -7,  /* the storage failed in its own way and keeps the reason */
+};
+
+typedef struct lkv_error { /* why, for people; the caller owns it, or passes NULL */
+    int os_errno;          /* errno, or 0 when the system was not the cause */
+    char text[256];        /* "segment 7, offset 4096: checksum mismatch" */
+} lkv_error;
+
+/* A record's tag: two bits that the store keeps beside the key and does not interpret.
+ */
+#define LKV_TAG_MAX 3u
+
+typedef struct lkv_row {
+    lkv_bytes key;
+    lkv_bytes value;
+    unsigned tag;
+} lkv_row;
+
+/*
+ * Opening
+ */
+
+/* Makes an empty store on `storage`: a root that keeps `meta` (the caller's own
+ * description of it, at most 64 KiB) and one empty segment. Not yet durable before the
+ * storage's owner commits. Errors: LKV_MISUSE (meta too long), LKV_IO, LKV_FAILED. */
+LKV_MUST_CHECK int lkv_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
+                              lkv_error *err);
+
+/* A handle on the store of `storage`. Reads nothing yet: the first lkv_refresh() or
+ * lkv_begin() does. `storage` and `os` must outlive it. LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_open(lkv_storage *storage, const lkv_os *os, lkv_store **out);
+void lkv_close(lkv_store *store);
+
+/* Brings the handle to the newest commit that the storage shows: nothing when that is
+ * where it stands, the new part of the log when others have extended it, everything
+ * from the start when the log was replaced. Not inside a transaction: there it does
+ * nothing. Errors: LKV_IO, LKV_CORRUPT, LKV_NOMEM, LKV_FAILED; the handle then knows
+ * nothing and the next call starts afresh. */
+LKV_MUST_CHECK int lkv_refresh(lkv_store *store, lkv_error *err);
+
+/* The store's 16-byte identity and the caller's description, both as of the last
+ * refresh; valid until the next call that refreshes. */
+lkv_bytes lkv_id(const lkv_store *store);
+lkv_bytes lkv_meta(const lkv_store *store);
+
+/*
+ * Transactions: one at a time on a handle, with nested marks
+ */
+
+/* Starts a transaction on the newest commit. LKV_MISUSE inside one. Errors as
+ * lkv_refresh(), and LKV_BUSY after `wait_ms` for the lock of another writer. */
+LKV_MUST_CHECK int lkv_begin(lkv_store *store, int64_t wait_ms, lkv_error *err);
+int lkv_in_transaction(const lkv_store *store);
+
+/* Stores `row`; replaces what its key had. All or nothing.
+ * Errors: LKV_MISUSE outside a transaction, LKV_TOO_BIG, LKV_NOMEM, and the storage's.
+ */
+LKV_MUST_CHECK int lkv_put(lkv_store *store, const lkv_row *row, lkv_error *err);
+
+/* Takes `key` out; LKV_ABSENT when there is none. All or nothing. Errors as lkv_put().
+ */
+LKV_MUST_CHECK int lkv_delete(lkv_store *store, lkv_bytes key, lkv_error *err);
+
+/* Marks this point of the transaction; the mark is named by `*depth`: 0, 1, 2, ...
+ * LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_mark(lkv_store *store, uint32_t *depth);
+
+/* Undoes everything after mark `depth`, which stays; younger marks go. Cannot fail. */
+void lkv_rollback_to(lkv_store *store, uint32_t depth);
+
+/* Forgets mark `depth` and the younger ones; what was done after them stays done. */
+void lkv_release(lkv_store *store, uint32_t depth);
+
+/* Writes all that the transaction did and its commit record, and syncs as the storage
+ * does; what is left for lkv_commit() cannot fail. Nothing to do when nothing changed.
+ * More changes, a rollback to a mark or another lkv_prepare() may follow.
+ * Errors: as lkv_put(); the transaction stands as before the call, or has been rolled
+ * back by the storage's owner. */
+LKV_MUST_CHECK int lkv_prepare(lkv_store *store, lkv_error *err);
+
+/* Ends the transaction; what lkv_prepare() wrote is the store's content. */
+void lkv_commit(lkv_store *store);
+
+/* Ends the transaction and undoes it; also after lkv_prepare(). Cannot fail; harmless
+ * outside a transaction. The storage's owner may already have undone its bytes. */
+void lkv_rollback(lkv_store *store);
+
+/* A number that changes with every lkv_rollback(): who calls a storage that may roll
+ * back behind its back compares before and after. */
+uint64_t lkv_rollbacks(const lkv_store *store);
+
+/*
+ * Reading: the handle's own transaction included
+ */
+
+/* Whether `key` is there: LKV_OK or LKV_ABSENT. Reads no value and cannot fail. */
+int lkv_exists(lkv_store *store, lkv_bytes key);
+
+/* The row of `key`, valid until the next call on `store`; or LKV_ABSENT.
+ * Errors: LKV_IO, LKV_CORRUPT, LKV_NOMEM, LKV_FAILED. */
+LKV_MUST_CHECK int lkv_get(lkv_store *store, lkv_bytes key, lkv_row *row,
+                           lkv_error *err);
+
+/* A cursor that stands nowhere. It must be closed before its store. LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_cursor_open(lkv_store *store, lkv_cursor **out);
+void lkv_cursor_close(lkv_cursor *cursor);
+
+/* Where to go: the first key at or after `key`, after it, the last at or before,
+ * before. */
+enum lkv_seek { LKV_SEEK_GE, LKV_SEEK_GT, LKV_SEEK_LE, LKV_SEEK_LT };
+
+/* Each moves the cursor: LKV_OK on a row, LKV_ABSENT beyond the ends. After changes to
+ * the store, next and prev go on from the key last stood on: no row comes twice, and
+ * none is invented. Errors: LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_cursor_first(lkv_cursor *cursor);
+LKV_MUST_CHECK int lkv_cursor_last(lkv_cursor *cursor);
+LKV_MUST_CHECK int lkv_cursor_seek(lkv_cursor *cursor, lkv_bytes key,
+                                   enum lkv_seek how);
+LKV_MUST_CHECK int lkv_cursor_next(lkv_cursor *cursor);
+LKV_MUST_CHECK int lkv_cursor_prev(lkv_cursor *cursor);
+
+/* The key and tag of the row that the cursor stands on; valid until the next change to
+ * the store or move of the cursor. */
+lkv_bytes lkv_cursor_key(const lkv_cursor *cursor);
+unsigned lkv_cursor_tag(const lkv_cursor *cursor);
+
+/* The value, as it was when the cursor came to the row (while that version exists);
+ * LKV_ABSENT when a rollback has taken the row away. Valid until the next call on the
+ * store, other cursors included: a caller that keeps it compares lkv_views(). Errors as
+ * lkv_get(). */
+LKV_MUST_CHECK int lkv_cursor_value(lkv_cursor *cursor, lkv_bytes *value,
+                                    lkv_error *err);
+
+/* A number that changes whenever views of values that were given out become void. */
+uint64_t lkv_views(const lkv_store *store);
+
+/*
+ * Knowing it
+ */
+
+typedef struct lkv_stats {
+    uint64_t live_keys;
+    uint64_t records;    /* puts and deletes in the log */
+    uint64_t log_bytes;  /* all segments, headers included */
+    uint64_t live_bytes; /* records that hold the newest value of their key */
+    uint64_t segments;
+    uint64_t revision;     /* of the last commit */
+    uint64_t index_memory; /* bytes */
+} lkv_stats;
+
+/* Number of live keys; exact, at no cost. */
+uint64_t lkv_count(const lkv_store *store);
+
+/* Fills `stats`; reads the whole log once for `records` and `live_bytes`.
+ * Errors as lkv_refresh(). */
+LKV_MUST_CHECK int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err);
+
+#endif

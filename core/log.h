@@ -1,0 +1,137 @@
+/*
+ * log.h - the log as the store sees it: append, read, scan, marks, commit.
+ *
+ * The log is a list of segments; the last is open and takes what is appended. A
+ * transaction appends to a buffer, which holds the open segment's bytes from
+ * `buffer_at` on:
+ *
+ *      open segment   |header|.......committed........|....this transaction....|
+ *      kept by                  storage only        buffer_at   flushed       end
+ *                                                      |--both--|-buffer only--|
+ *
+ * What the buffer holds beyond `spill` bytes goes to storage in whole blocks; the rest
+ * goes when the transaction is prepared.
+ */
+#ifndef LKV_LOG_H
+#define LKV_LOG_H
+
+#include "format.h"
+#include "storage.h"
+
+/* Everything that going back to a point of a transaction restores. */
+typedef struct lkv_log_mark {
+    lkv_end at;
+    size_t segments;
+    uint32_t flushed;
+    uint32_t end;
+    uint32_t hashed;
+    int root_changed;
+    uint64_t covered;
+    lkv_hash hash;
+    size_t journal;     /* the store's: size of its undo journal */
+    uint64_t live_keys; /* the store's */
+} lkv_log_mark;
+
+/* A copy of buffered bytes that marks still need although the buffer let go of them. */
+typedef struct lkv_log_stash {
+    struct lkv_log_stash *older;
+    size_t first_mark; /* the oldest mark that needs it */
+    size_t segments;   /* number of segments then: the bytes are the last one's */
+    uint32_t start;
+    uint32_t size;
+    uint8_t bytes[];
+} lkv_log_stash;
+
+typedef struct lkv_log {
+    lkv_storage *storage;
+    const lkv_os *os;
+    int known;  /* whether anything below has been read */
+    lkv_end at; /* the commit that the handle stands on; in a transaction, the prepared
+                   one */
+    lkv_segment *segments;
+    size_t count, capacity;
+    uint8_t *meta;
+    size_t meta_size;
+    uint64_t views;     /* moves when bytes given out may have moved */
+    uint64_t rollbacks; /* moves with every rollback of a transaction */
+
+    int open; /* a transaction is; what follows is its state */
+    int root_changed;
+    uint32_t buffer_at, flushed, end;
+    uint8_t *buffer;
+    size_t buffer_size;
+    uint32_t hashed;  /* `hash` covers the open segment up to here */
+    uint64_t covered; /* bytes in `hash` */
+    lkv_hash hash;
+    lkv_log_mark begin;
+    lkv_log_mark *marks;
+    size_t mark_count, mark_capacity;
+    lkv_log_stash *stash;
+    uint8_t *scratch; /* a record that lies on both sides of `flushed` */
+    size_t scratch_size;
+} lkv_log;
+
+void lkv_log_init(lkv_log *log, lkv_storage *storage, const lkv_os *os);
+void lkv_log_free(lkv_log *log);
+
+/* Writes an empty store with a new identity. See lkv_create(). */
+LKV_MUST_CHECK int lkv_log_create(lkv_storage *storage, const lkv_os *os,
+                                  lkv_bytes meta, lkv_error *err);
+
+/* Takes the root of the storage: segments, identity, description. Errors: LKV_CORRUPT,
+ * LKV_NOMEM, the storage's. */
+LKV_MUST_CHECK int lkv_log_load_root(lkv_log *log, lkv_error *err);
+
+/* The listed segment with `number`, or NULL. */
+const lkv_segment *lkv_log_segment(const lkv_log *log, uint32_t number);
+/* Bytes that may be read of listed segment `i`. */
+uint32_t lkv_log_limit(const lkv_log *log, size_t i);
+
+/* The record at `loc`, its checksum verified; views valid until the next call on the
+ * log. Errors: LKV_CORRUPT, LKV_NOMEM, the storage's. */
+LKV_MUST_CHECK int lkv_log_read(lkv_log *log, lkv_loc loc, lkv_record *record,
+                                lkv_error *err);
+
+/* Reads committed records in log order, from `offset` of listed segment `segment` on.
+ */
+typedef struct lkv_log_scan {
+    lkv_log *log;
+    size_t segment;       /* index in the list */
+    uint32_t offset;      /* of the next record */
+    lkv_bytes view;       /* bytes from `offset` on */
+    const uint8_t *bytes; /* of the record given out last */
+} lkv_log_scan;
+
+/* The next record and where it stands; LKV_ABSENT at the end. Views are valid until the
+ * next call on the log or the scan. Errors as lkv_log_read(). */
+LKV_MUST_CHECK int lkv_log_next(lkv_log_scan *scan, lkv_record *record, lkv_loc *loc,
+                                lkv_error *err);
+
+void lkv_log_begin(lkv_log *log);
+
+/* Makes sure that the next lkv_log_append() of `size` bytes cannot fail; may write to
+ * the storage. Errors: LKV_TOO_BIG, LKV_NOMEM, the storage's. */
+LKV_MUST_CHECK int lkv_log_reserve(lkv_log *log, size_t size, lkv_error *err);
+/* Where the next record will stand. */
+lkv_loc lkv_log_place(const lkv_log *log, unsigned tag);
+void lkv_log_append(lkv_log *log, enum lkv_kind kind, unsigned tag, lkv_bytes key,
+                    lkv_bytes value);
+
+LKV_MUST_CHECK int lkv_log_prepare(lkv_log *log, uint64_t live_keys, lkv_error *err);
+void lkv_log_commit(lkv_log *log);
+void lkv_log_rollback(lkv_log *log);
+
+/* mark.c: going back inside a transaction. */
+LKV_MUST_CHECK int lkv_log_mark_push(lkv_log *log, size_t journal, uint64_t live_keys);
+void lkv_log_mark_pop(lkv_log *log, size_t count); /* keeps `count` marks */
+void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark);
+void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark);
+/* Before the buffer lets go of its bytes: keeps what marks need. LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_log_stash_keep(lkv_log *log);
+
+/* Fills `err` with "segment N, offset M: why" and returns LKV_CORRUPT. */
+int lkv_log_damage(lkv_error *err, uint32_t segment, uint64_t offset, const char *why);
+/* Fills `err` with a text and returns `rc`. */
+int lkv_log_error(lkv_error *err, int rc, const char *why);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * mark.c - going back inside a transaction: marks of the log, and the bytes they need.
+ *
+ * A mark remembers how far the log went and how much of it storage had. Going back
+ * gives the buffer what it held then: the bytes from the mark's `flushed` to its `end`,
+ * which storage did not have at that time and, once its owner has undone its writes,
+ * does not have now. As long as the buffer still begins at or before them they are only
+ * cut. When the buffer lets go of such bytes (a spill, a new segment) a stash keeps one
+ * copy of them for all marks.
+ */
+#include "log.h"
+
+#include <string.h>
+
+void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark)
+{
+    mark->at = log->at;
+    mark->segments = log->count;
+    mark->flushed = log->flushed;
+    mark->end = log->end;
+    mark->hashed = log->hashed;
+    mark->root_changed = log->root_changed;
+    mark->covered = log->covered;
+    mark->hash = log->hash;
+    mark->journal = 0;
+    mark->live_keys = 0;
+}
+
+int lkv_log_mark_push(lkv_log *log, size_t journal, uint64_t live_keys)
+{
+    lkv_log_mark *mark;
+    if (log->mark_count == log->mark_capacity) {
+        size_t capacity = log->mark_capacity == 0 ? 4 : log->mark_capacity * 2;
+        lkv_log_mark *moved =
+            lkv_os_resize(log->os, log->marks, capacity * sizeof(*moved));
+        if (moved == NULL) {
+            return LKV_NOMEM;
+        }
+        log->marks = moved;
+        log->mark_capacity = capacity;
+    }
+    mark = &log->marks[log->mark_count++];
+    lkv_log_mark_here(log, mark);
+    mark->journal = journal;
+    mark->live_keys = live_keys;
+    return LKV_OK;
+}
+
+void lkv_log_mark_pop(lkv_log *log, size_t count)
+{
+    if (count < log->mark_count) {
+        log->mark_count = count;
+    }
+    while (log->stash != NULL && log->stash->first_mark >= log->mark_count) {
+        lkv_log_stash *gone = log->stash;
+        log->stash = gone->older;
+        lkv_os_free(log->os, gone);
+    }
+}
+
+/* Whether `mark` needs bytes that only the buffer has. */
+static int needs_buffer(const lkv_log *log, const lkv_log_mark *mark)
+{
+    return mark->segments == log->count && mark->end > mark->flushed &&
+           mark->flushed >= log->buffer_at;
+}
+
+int lkv_log_stash_keep(lkv_log *log)
+{
+    size_t first = log->mark_count;
+    uint32_t start = 0, end = 0;
+    lkv_log_stash *stash;
+
+    for (size_t i = log->mark_count; i-- > 0;) {
+        const lkv_log_mark *mark = &log->marks[i];
+        if (mark->segments != log->count || mark->end < log->buffer_at) {
+            break; /* older marks lie further back */
+        }
+        if (needs_buffer(log, mark)) {
+            first = i;
+            start = mark->flushed; /* older marks were flushed less far */
+            end = mark->end > end ? mark->end : end;
+        }
+    }
+    if (first == log->mark_count) {
+        return LKV_OK;
+    }
+    stash = lkv_os_alloc(log->os, sizeof(*stash) + (end - start));
+    if (stash == NULL) {
+        return LKV_NOMEM;
+    }
+    stash->first_mark = first;
+    stash->segments = log->count;
+    stash->start = start;
+    stash->size = end - start;
+    memcpy(stash->bytes, log->buffer + (start - log->buffer_at), stash->size);
+    stash->older = log->stash;
+    log->stash = stash;
+    return LKV_OK;
+}
+
+/* The buffer gets back what it held above `mark->flushed`. It was large enough to hold
+ * it once and does not shrink inside a transaction. */
+static void refill(lkv_log *log, const lkv_log_mark *mark)
+{
+    uint32_t size = mark->end - mark->flushed;
+    log->buffer_at = mark->flushed;
+    if (size == 0) {
+        return;
+    }
+    for (const lkv_log_stash *stash = log->stash; stash != NULL; stash = stash->older) {
+        if (stash->segments == mark->segments && stash->start <= mark->flushed &&
+            stash->start + stash->size >= mark->end) {
+            memcpy(log->buffer, stash->bytes + (mark->flushed - stash->start), size);
+            return;
+        }
+    }
+}
+
+void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
+{
+    lkv_storage *storage = log->storage;
+    int rolled = log->count > mark->segments;
+
+    while (log->count > mark->segments) {
+        storage->ops->rewind(storage, log->segments[log->count - 1].number, 0);
+        log->count--;
+    }
+    log->segments[log->count - 1].size = 0;
+    if (rolled || log->buffer_at > mark->flushed) {
+        refill(log, mark);
+    }
+    if (rolled || log->flushed > mark->flushed) {
+        storage->ops->rewind(storage, log->segments[log->count - 1].number,
+                             mark->flushed);
+    }
+    log->at = mark->at;
+    log->flushed = mark->flushed;
+    log->end = mark->end;
+    log->hashed = mark->hashed;
+    log->root_changed = mark->root_changed;
+    log->covered = mark->covered;
+    log->hash = mark->hash;
+    log->views++;
+}

@@ -1,0 +1,100 @@
+/*
+ * storage.h - where a store's bytes are kept: what the log asks of a storage.
+ *
+ * A storage keeps numbered objects (segments of the log, later index runs), one root
+ * and one published end. An object is a byte string that grows at its open end. The
+ * store that uses it is the only one that writes to it under the lock; others may read.
+ *
+ * Results are those of litekv.h. LKV_FAILED is for a storage whose failures have a
+ * vocabulary of their own: its owner asks it what happened.
+ */
+#ifndef LKV_STORAGE_H
+#define LKV_STORAGE_H
+
+#include "litekv.h"
+
+/* The newest commit that a storage shows. A store is where its handle stands exactly
+ * when all of it is equal. */
+typedef struct lkv_end {
+    uint8_t store_id[16];
+    uint64_t generation; /* of the root: a handle reads the root again when it moves */
+    uint64_t revision;   /* of the commit; 0 before the first */
+    uint64_t chain;      /* its chain checksum */
+    uint64_t live_keys;
+    uint32_t segment; /* number of the segment that the commit ends in */
+    uint32_t offset;  /* where in it */
+} lkv_end;
+
+#define LKV_SPILL_SIZE (4u << 20)
+#define LKV_SEGMENT_SIZE (64u << 20)
+
+typedef struct lkv_storage_ops {
+    /* Bytes of `object` from `offset` on: at least `want` in one piece when the object
+     * has them, more where that costs nothing, fewer only at the object's end. Valid
+     * until the next call on the storage. */
+    int (*read)(lkv_storage *storage, uint32_t object, uint64_t offset, size_t want,
+                lkv_bytes *view, lkv_error *err);
+    /* Puts `bytes` at `offset`, which is at or before the end of `object` (0 makes it);
+     * what stood from there on is gone. */
+    int (*write)(lkv_storage *storage, uint32_t object, uint64_t offset,
+                 lkv_bytes bytes, lkv_error *err);
+    /* Forgets the bytes of `object` from `offset` on, and whatever was cached of them;
+     * of all objects when `object` is 0. Cannot fail; the next write does what is left
+     * to do. */
+    void (*rewind)(lkv_storage *storage, uint32_t object, uint64_t offset);
+    /* No more writes to `object` will come. */
+    int (*seal)(lkv_storage *storage, uint32_t object, lkv_error *err);
+    int (*remove)(lkv_storage *storage, uint32_t object, lkv_error *err);
+    /* Calls `each` with the number of every object, in any order, until it returns
+     * something other than 0, which becomes the result. */
+    int (*list)(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
+                void *arg, lkv_error *err);
+    /* Everything of `object` below `offset` survives a power cut from here on. */
+    int (*sync)(lkv_storage *storage, uint32_t object, uint64_t offset, lkv_error *err);
+    /* The root as last written; valid until the next call on the storage. LKV_ABSENT
+     * when there is none. */
+    int (*read_root)(lkv_storage *storage, lkv_bytes *root, lkv_error *err);
+    int (*write_root)(lkv_storage *storage, uint64_t generation, lkv_bytes root,
+                      lkv_error *err);
+    /* The end as last published: comes after all writes that it covers, so that who
+     * believes it finds them. LKV_ABSENT when there is no store. */
+    int (*read_end)(lkv_storage *storage, lkv_end *end, lkv_error *err);
+    int (*publish_end)(lkv_storage *storage, const lkv_end *end, lkv_error *err);
+    /* One writer: waits at most `wait_ms`, then LKV_BUSY. */
+    int (*lock)(lkv_storage *storage, int64_t wait_ms, lkv_error *err);
+    /* `end` is what stands from here on: the end that was published last, or an earlier
+     * one (with the root of its generation) when what came after it was undone. */
+    void (*unlock)(lkv_storage *storage, const lkv_end *end);
+    /* Between pin and unpin the storage shows one state, whatever others commit. */
+    int (*pin)(lkv_storage *storage, lkv_error *err);
+    void (*unpin)(lkv_storage *storage);
+} lkv_storage_ops;
+
+struct lkv_storage {
+    const lkv_storage_ops *ops;
+    /* Writes that start and end at multiples of this many bytes are cheapest. > 0. */
+    uint32_t block;
+    /* A transaction keeps at most about `spill` bytes in memory before it writes them,
+     * and a segment is closed before it would grow past `segment` bytes (one record
+     * may). */
+    uint32_t spill;
+    uint32_t segment;
+    /* Committed bytes are all before the synced end: there is no torn tail here, and
+     * bad bytes are always damage. */
+    int atomic;
+};
+
+/* The end as bytes, for storages that keep it so. FORMAT.md tells them. */
+#define LKV_END_SIZE 64u
+void lkv_end_encode(uint8_t *out, const lkv_end *end);
+/* LKV_OK, or LKV_CORRUPT when the checksum is wrong. */
+LKV_MUST_CHECK int lkv_end_decode(const uint8_t *at, lkv_end *end);
+
+/* A storage in private memory, for tests and for stores that go with their process.
+ * `block` as above; several stores opened on one storage see each other's commits.
+ * LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_storage_mem_open(const lkv_os *os, uint32_t block,
+                                        lkv_storage **out);
+void lkv_storage_mem_close(lkv_storage *storage);
+
+#endif

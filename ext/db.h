@@ -1,0 +1,81 @@
+/*
+ * db.h - the parts of the storage in a database, for the files that make it up:
+ * storage_db.c (blocks), db_end.c (root and end), db_statement.c (SQL).
+ */
+#ifndef LKV_DB_H
+#define LKV_DB_H
+
+#include "../core/cache.h"
+#include "storage_db.h"
+
+enum lkv_db_statement {
+    LKV_DB_READ,
+    LKV_DB_LAST,
+    LKV_DB_NEXT,
+    LKV_DB_PUT,
+    LKV_DB_CUT,
+    LKV_DB_READ_ROOT,
+    LKV_DB_PUT_ROOT,
+    LKV_DB_STATEMENTS
+};
+
+typedef struct storage_db {
+    lkv_storage base;
+    const lkv_os *os;
+    sqlite3 *db;
+    char *schema, *table;
+    sqlite3_stmt *statements[LKV_DB_STATEMENTS];
+    lkv_cache *cache;
+    uint32_t full_segment, full_to; /* blocks that end at or below it are settled */
+    sqlite3_int64 greatest;         /* id written since the lock was taken */
+
+    uint8_t *tail; /* one block, partial */
+    size_t tail_room;
+    sqlite3_int64 tail_id; /* 0: none */
+    size_t tail_size;
+
+    uint8_t *scratch; /* what a read pieced together */
+    size_t scratch_size;
+    uint8_t *root;
+
+    lkv_end end; /* as read or published last */
+    unsigned
+        end_version; /* SQLITE_FCNTL_DATA_VERSION when `end` was the newest commit */
+    int end_known, end_fresh;
+
+    int failure;
+    char text[200];
+} storage_db;
+
+static inline storage_db *self(lkv_storage *storage)
+{
+    return (storage_db *)storage;
+}
+
+static inline sqlite3_int64 lkv_db_block_id(const storage_db *db, uint32_t object,
+                                            uint64_t offset)
+{
+    return (sqlite3_int64)((uint64_t)object << 32 | offset / db->base.block);
+}
+
+/* db_statement.c: each returns a status of litekv.h. */
+int lkv_db_fail(storage_db *db, int rc);
+int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **out);
+int lkv_db_run(storage_db *db, sqlite3_stmt *statement);
+int lkv_db_put(storage_db *db, enum lkv_db_statement which, sqlite3_int64 id,
+               const void *data, size_t size);
+int lkv_db_cut(storage_db *db, sqlite3_int64 first, sqlite3_int64 last);
+int lkv_db_row(storage_db *db, sqlite3_stmt *statement);
+
+/* storage_db.c */
+int lkv_db_keep_tail(storage_db *db, sqlite3_int64 id, const void *data, size_t size);
+int lkv_db_tail_at(storage_db *db, uint32_t object, uint64_t offset, lkv_error *err);
+
+/* db_end.c: functions of storage.h. */
+int lkv_db_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err);
+int lkv_db_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes root,
+                      lkv_error *err);
+int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err);
+int lkv_db_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err);
+
+#endif

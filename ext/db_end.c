@@ -1,0 +1,166 @@
+/*
+ * db_end.c - root and end of the log in a database, and what is known of them without
+ * reading.
+ */
+#include "db.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+int lkv_db_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err)
+{
+    storage_db *db = self(storage);
+    sqlite3_stmt *statement;
+    uint8_t *copy;
+    int rc = lkv_db_prepare(db, LKV_DB_READ_ROOT, &statement);
+
+    (void)err;
+    if (rc == LKV_OK) {
+        rc = lkv_db_row(db, statement);
+    }
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    root->data = sqlite3_column_blob(statement, 0);
+    root->size = (size_t)sqlite3_column_bytes(statement, 0);
+    copy = lkv_os_resize(db->os, db->root, root->size + 1);
+    if (copy == NULL || (root->size > 0 && root->data == NULL)) {
+        rc = LKV_NOMEM;
+    } else if (root->size > 0) {
+        memcpy(copy, root->data, root->size);
+    }
+    sqlite3_reset(statement);
+    db->root = copy == NULL ? db->root : copy;
+    root->data = db->root;
+    return rc;
+}
+
+int lkv_db_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes root,
+                      lkv_error *err)
+{
+    (void)generation;
+    (void)err;
+    return lkv_db_put(self(storage), LKV_DB_PUT_ROOT, 1, root.data, root.size);
+}
+
+static int data_version(storage_db *db, unsigned *version)
+{
+    return sqlite3_file_control(db->db, db->schema, SQLITE_FCNTL_DATA_VERSION,
+                                version) == SQLITE_OK;
+}
+
+/* Takes a newly read row as the last one of the log. */
+static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end)
+{
+    const uint8_t *data = sqlite3_column_blob(statement, 0);
+    size_t size = (size_t)sqlite3_column_bytes(statement, 0);
+    sqlite3_int64 id = sqlite3_column_int64(statement, 1);
+
+    if (data == NULL || size < LKV_END_SIZE ||
+        lkv_end_decode(data + size - LKV_END_SIZE, end) != LKV_OK) {
+        return LKV_CORRUPT;
+    }
+    if (db->end_known && memcmp(end, &db->end, sizeof(*end)) != 0) {
+        /* Whether the log still holds the commit that the handle stands on must be read
+         * from the table: the cache may tell of another past. */
+        uint32_t offset =
+            db->end.offset < 2 * LKV_END_SIZE ? 0 : db->end.offset - 2 * LKV_END_SIZE;
+        lkv_cache_drop(db->cache,
+                       (uint64_t)lkv_db_block_id(db, db->end.segment, offset),
+                       UINT64_MAX);
+    }
+    db->end = *end;
+    db->end_known = 1;
+    db->full_segment = end->segment;
+    db->full_to = end->offset;
+    return lkv_db_keep_tail(db, id, data, size - LKV_END_SIZE);
+}
+
+int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
+{
+    storage_db *db = self(storage);
+    sqlite3_stmt *statement;
+    unsigned version = 0;
+    int known = data_version(db, &version);
+    int rc;
+
+    if (known && db->end_fresh && db->end_version == version) {
+        *end = db->end;
+        return LKV_OK;
+    }
+    db->end_fresh = 0;
+    db->tail_id = 0;
+    rc = lkv_db_prepare(db, LKV_DB_LAST, &statement);
+    if (rc == LKV_OK) {
+        rc = lkv_db_row(db, statement);
+    }
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    rc = take_last(db, statement, end);
+    sqlite3_reset(statement);
+    if (rc == LKV_CORRUPT && err != NULL) {
+        sqlite3_snprintf((int)sizeof(err->text), err->text,
+                         "the last block of the log does not end in a valid trailer");
+    }
+    /* The version tells of commits. What stands in the tables by the doing of a
+     * transaction that is still open may go again without a sign. */
+    if (rc == LKV_OK && known &&
+        sqlite3_txn_state(db->db, db->schema) != SQLITE_TXN_WRITE) {
+        db->end_version = version;
+        db->end_fresh = 1;
+    }
+    return rc;
+}
+
+int lkv_db_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err)
+{
+    storage_db *db = self(storage);
+    uint8_t trailer[LKV_END_SIZE];
+    sqlite3_int64 id = lkv_db_block_id(db, end->segment, end->offset);
+    size_t size = end->offset % storage->block;
+    int rc;
+
+    lkv_end_encode(trailer, end);
+    db->end_fresh = 0;
+    rc = lkv_db_tail_at(db, end->segment, end->offset, err);
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    if (size + LKV_END_SIZE > storage->block) {
+        rc = lkv_db_put(db, LKV_DB_PUT, id, db->tail, size);
+        id++;
+        if (rc == LKV_OK) {
+            rc = lkv_db_put(db, LKV_DB_PUT, id, trailer, LKV_END_SIZE);
+        }
+    } else {
+        memcpy(db->tail + size, trailer, LKV_END_SIZE);
+        rc = lkv_db_put(db, LKV_DB_PUT, id, db->tail, size + LKV_END_SIZE);
+    }
+    if (rc == LKV_OK &&
+        db->greatest > id) { /* rows of what was undone in this transaction */
+        rc = lkv_db_cut(db, id + 1, INT64_MAX);
+        db->greatest = rc == LKV_OK ? id : db->greatest;
+    }
+    if (rc == LKV_OK) {
+        db->end = *end;
+        db->end_known = 1;
+        db->full_segment = end->segment;
+        db->full_to = end->offset;
+    }
+    return rc;
+}
+
+void lkv_storage_db_committed(lkv_storage *storage)
+{
+    storage_db *db = self(storage);
+    if (db->end_known && data_version(db, &db->end_version)) {
+        db->end_fresh = 1;
+    }
+}
+
+void lkv_storage_db_doubt(lkv_storage *storage)
+{
+    self(storage)->end_fresh = 0;
+}

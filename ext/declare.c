@@ -1,0 +1,346 @@
+/*
+ * declare.c - reading the arguments of CREATE VIRTUAL TABLE.
+ *
+ *   argument:  option = value   |   name [type] [PRIMARY KEY] [NOT NULL]
+ *
+ * An option's value is a number, a word or a quoted string. The constraints are those
+ * that hold anyway, and only the first column, the key, may name them; every other is
+ * refused by its name, because a constraint that is accepted and not kept would be a
+ * trap.
+ */
+#include "declare.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+typedef struct token {
+    const char *at;
+    size_t size;
+    enum { END, WORD, QUOTED, SIGN, OPEN } kind; /* OPEN: a quote without its end */
+} token;
+
+static int is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static int is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '_' || c == '$' || (c & 0x80) != 0;
+}
+
+static token next_token(const char **at)
+{
+    token found = {NULL, 0, END};
+    const char *p = *at;
+    while (is_space(*p)) {
+        p++;
+    }
+    found.at = p;
+    if (*p == '"' || *p == '\'' || *p == '`' || *p == '[') {
+        char close = *p == '[' ? ']' : *p;
+        found.kind = OPEN;
+        for (p++; *p != 0; p++) {
+            if (*p == close) {
+                if (close == ']' || p[1] != close) {
+                    found.kind = QUOTED;
+                    p++;
+                    break;
+                }
+                p++;
+            }
+        }
+    } else if (is_word(*p)) {
+        found.kind = WORD;
+        while (is_word(*p)) {
+            p++;
+        }
+    } else if (*p != 0) {
+        found.kind = SIGN;
+        p++;
+    }
+    found.size = (size_t)(p - found.at);
+    *at = p;
+    return found;
+}
+
+static int is(token t, const char *word)
+{
+    return t.kind == WORD && t.size == strlen(word) &&
+           sqlite3_strnicmp(t.at, word, (int)t.size) == 0;
+}
+
+/* The token's text without its quotes; NULL without memory. */
+static char *text_of(token t)
+{
+    char *text;
+    size_t size = 0;
+    if (t.kind != QUOTED) {
+        return sqlite3_mprintf("%.*s", (int)t.size, t.at);
+    }
+    text = sqlite3_malloc64(t.size);
+    if (text != NULL) {
+        char close = t.at[0] == '[' ? ']' : t.at[0];
+        for (size_t i = 1; i + 1 < t.size; i++) {
+            text[size++] = t.at[i];
+            if (t.at[i] == close && close != ']') {
+                i++; /* a doubled quote */
+            }
+        }
+        text[size] = 0;
+    }
+    return text;
+}
+
+static int refuse(char **text, char *message)
+{
+    *text = message;
+    return message == NULL ? SQLITE_NOMEM : SQLITE_ERROR;
+}
+
+static int read_option(lkv_declaration *declaration, const char *name,
+                       const char *value, char **text)
+{
+    long long kib = 0;
+    size_t size = strlen(value);
+
+    if (sqlite3_stricmp(name, "cache") != 0) {
+        return refuse(
+            text,
+            sqlite3_mprintf("litekv: unknown option \"%s\"; options are cache", name));
+    }
+    if (declaration->has_cache) {
+        return refuse(text, sqlite3_mprintf("litekv: option \"cache\" is given twice"));
+    }
+    if (size > 0 && size <= 10 && strspn(value, "0123456789") == size) {
+        kib = atoll(value);
+    } else {
+        kib = -1;
+    }
+    if (kib < 0 || kib > 2147483647) {
+        return refuse(
+            text, sqlite3_mprintf("litekv: option \"cache\": \"%s\" is not a number "
+                                  "of KiB; give one from 0 to 2147483647",
+                                  value));
+    }
+    declaration->cache_kib = (int)kib;
+    declaration->has_cache = 1;
+    return SQLITE_OK;
+}
+
+static const char *const constraints[] = {
+    "UNIQUE", "CHECK",      "DEFAULT", "COLLATE", "REFERENCES",    "GENERATED",
+    "AS",     "CONSTRAINT", "FOREIGN", "HIDDEN",  "AUTOINCREMENT", "ON"};
+
+static int is_constraint(token t)
+{
+    for (size_t i = 0; i < sizeof(constraints) / sizeof(constraints[0]); i++) {
+        if (is(t, constraints[i])) {
+            return 1;
+        }
+    }
+    return is(t, "PRIMARY") || is(t, "NOT") || is(t, "NULL");
+}
+
+static int check_name(const lkv_declaration *declaration, const char *name,
+                      const char *table, char **text)
+{
+    static const char *const reserved[] = {"expires_at", "updated_at", "revision"};
+    if (name[0] == 0) {
+        return refuse(text, sqlite3_mprintf("litekv: a column has an empty name"));
+    }
+    if (sqlite3_stricmp(name, table) == 0) {
+        return refuse(text,
+                      sqlite3_mprintf("litekv: column \"%s\": a column cannot have "
+                                      "the table's name; choose another",
+                                      name));
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (sqlite3_stricmp(name, reserved[i]) == 0) {
+            return refuse(
+                text, sqlite3_mprintf("litekv: column \"%s\": the name is reserved; "
+                                      "choose another",
+                                      name));
+        }
+    }
+    for (int i = 0; i < declaration->columns; i++) {
+        if (sqlite3_stricmp(name, declaration->column[i].name) == 0) {
+            return refuse(
+                text, sqlite3_mprintf("litekv: column \"%s\" is declared twice", name));
+        }
+    }
+    return SQLITE_OK;
+}
+
+/* What follows a column's type. */
+static int read_constraints(const char *name, int first, const char *at, char **text)
+{
+    token t = next_token(&at);
+    while (t.kind != END) {
+        token second = next_token(&at);
+        int known = (is(t, "PRIMARY") && is(second, "KEY")) ||
+                    (is(t, "NOT") && is(second, "NULL"));
+        if (!known || !first) {
+            return refuse(
+                text,
+                sqlite3_mprintf("litekv: column \"%s\": %.*s%s%.*s is not supported%s",
+                                name, (int)t.size, t.at, known ? " " : "",
+                                known ? (int)second.size : 0, second.at,
+                                known ? "; only the first column, the key, has it"
+                                      : "; a column is: name [type]"));
+        }
+        t = next_token(&at);
+    }
+    return SQLITE_OK;
+}
+
+static int add_column(lkv_declaration *declaration, char *name, char *type)
+{
+    lkv_column *moved =
+        sqlite3_realloc64(declaration->column,
+                          (sqlite3_uint64)(declaration->columns + 1) * sizeof(*moved));
+    if (name == NULL || type == NULL || moved == NULL) {
+        declaration->column = moved == NULL ? declaration->column : moved;
+        sqlite3_free(name);
+        sqlite3_free(type);
+        return SQLITE_NOMEM;
+    }
+    declaration->column = moved;
+    moved += declaration->columns++;
+    moved->name = name;
+    moved->type = type;
+    moved->affinity = lkv_affinity_of(type);
+    return SQLITE_OK;
+}
+
+static int read_column(lkv_declaration *declaration, token first, const char *at,
+                       const char *table, char **text)
+{
+    char *name = text_of(first);
+    const char *type = NULL, *end = at;
+    int depth = 0, rc;
+
+    if (name == NULL) {
+        return SQLITE_NOMEM;
+    }
+    if (first.kind == WORD && is_constraint(first)) {
+        rc =
+            refuse(text, sqlite3_mprintf("litekv: %s is not supported; declare columns "
+                                         "as: name [type]",
+                                         name));
+        sqlite3_free(name);
+        return rc;
+    }
+    rc = check_name(declaration, name, table, text);
+    for (;;) {
+        const char *before = end;
+        token t = next_token(&end);
+        if (t.kind == END || (depth == 0 && is_constraint(t))) {
+            end = before;
+            break;
+        }
+        depth += t.kind == SIGN && *t.at == '(' ? 1 : 0;
+        depth -= t.kind == SIGN && *t.at == ')' ? 1 : 0;
+        if (rc == SQLITE_OK && (t.kind == OPEN || depth < 0 ||
+                                (t.kind == SIGN && strchr("(),+-.", *t.at) == NULL))) {
+            rc = refuse(text,
+                        sqlite3_mprintf("litekv: column \"%s\": unexpected %.*s; a "
+                                        "column is: name [type]",
+                                        name, (int)t.size, t.at));
+        }
+        type = type == NULL ? t.at : type;
+    }
+    if (rc == SQLITE_OK) {
+        rc = read_constraints(name, declaration->columns == 0, end, text);
+    }
+    if (rc != SQLITE_OK) {
+        sqlite3_free(name);
+        return rc;
+    }
+    type = type == NULL ? end : type;
+    while (end > type && is_space(end[-1])) {
+        end--;
+    }
+    return add_column(declaration, name,
+                      sqlite3_mprintf("%.*s", (int)(end - type), type));
+}
+
+static int read_argument(lkv_declaration *declaration, const char *argument,
+                         const char *table, char **text)
+{
+    const char *at = argument;
+    token first = next_token(&at);
+    const char *after = at;
+    token second = next_token(&after);
+    int rc;
+
+    if (first.kind == SIGN || first.kind == OPEN || first.kind == END) {
+        return refuse(text,
+                      sqlite3_mprintf("litekv: argument \"%s\" is neither a column "
+                                      "(name [type]) nor an option (name = value)",
+                                      argument));
+    }
+    if (second.kind == SIGN && *second.at == '=') {
+        token value = next_token(&after);
+        char *name = text_of(first), *word = text_of(value);
+        token rest = next_token(&after);
+        if (name == NULL || word == NULL) {
+            rc = SQLITE_NOMEM;
+        } else if ((value.kind != WORD && value.kind != QUOTED) || rest.kind != END) {
+            rc = refuse(text,
+                        sqlite3_mprintf("litekv: option \"%s\": the value must be a "
+                                        "number, a word or a quoted string",
+                                        name));
+        } else {
+            rc = read_option(declaration, name, word, text);
+        }
+        sqlite3_free(name);
+        sqlite3_free(word);
+        return rc;
+    }
+    return read_column(declaration, first, at, table, text);
+}
+
+int lkv_declaration_read(lkv_declaration *declaration, int argc,
+                         const char *const *argv, char **text)
+{
+    int rc = SQLITE_OK;
+    memset(declaration, 0, sizeof(*declaration));
+    declaration->cache_kib = LKV_CACHE_KIB;
+    for (int i = 3; i < argc && rc == SQLITE_OK; i++) {
+        rc = read_argument(declaration, argv[i], argv[2], text);
+    }
+    if (rc == SQLITE_OK && declaration->columns == 0) {
+        rc = read_argument(declaration, "key", argv[2], text);
+        if (rc == SQLITE_OK) {
+            rc = read_argument(declaration, "value", argv[2], text);
+        }
+    }
+    return rc;
+}
+
+void lkv_declaration_free(lkv_declaration *declaration)
+{
+    for (int i = 0; i < declaration->columns; i++) {
+        sqlite3_free(declaration->column[i].name);
+        sqlite3_free(declaration->column[i].type);
+    }
+    sqlite3_free(declaration->column);
+    memset(declaration, 0, sizeof(*declaration));
+}
+
+char *lkv_declaration_sql(const lkv_declaration *declaration, const char *table)
+{
+    sqlite3_str *sql = sqlite3_str_new(NULL);
+    sqlite3_str_appendall(sql, "CREATE TABLE x(");
+    for (int i = 0; i < declaration->columns; i++) {
+        const lkv_column *column = &declaration->column[i];
+        sqlite3_str_appendf(sql, "\"%w\" %s, ", column->name, column->type);
+    }
+    sqlite3_str_appendf(sql, "\"%w\" HIDDEN, PRIMARY KEY(\"%w\")) WITHOUT ROWID", table,
+                        declaration->column[0].name);
+    return sqlite3_str_finish(sql);
+}

@@ -1,0 +1,35 @@
+/*
+ * declare.h - what the arguments of CREATE VIRTUAL TABLE say.
+ */
+#ifndef LKV_DECLARE_H
+#define LKV_DECLARE_H
+
+#include "sqlite3ext.h"
+#include "value.h"
+
+#define LKV_CACHE_KIB 32768 /* the default of option cache */
+
+typedef struct lkv_column {
+    char *name;
+    char *type; /* as written, "" for none */
+    enum lkv_affinity affinity;
+} lkv_column;
+
+typedef struct lkv_declaration {
+    int columns; /* the key, then the value columns; the command column not counted */
+    lkv_column *column;
+    int cache_kib;
+    int has_cache;
+} lkv_declaration;
+
+/* Reads xCreate's arguments, argv[2] being the table's name. SQLITE_OK, SQLITE_NOMEM,
+ * or SQLITE_ERROR with a message in `*text` (sqlite3_mprintf). What was read so far is
+ * freed by lkv_declaration_free() in each case. */
+int lkv_declaration_read(lkv_declaration *declaration, int argc,
+                         const char *const *argv, char **text);
+void lkv_declaration_free(lkv_declaration *declaration);
+
+/* The CREATE TABLE text for sqlite3_declare_vtab(); NULL without memory. */
+char *lkv_declaration_sql(const lkv_declaration *declaration, const char *table);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * extension.c - sqlite3_litekv_init: registers the module and the functions.
+ */
+#include "table.h"
+
+SQLITE_EXTENSION_INIT1
+
+__attribute__((visibility("default"))) int
+sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api);
+
+int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api)
+{
+    lkv_registry *registry;
+    int rc;
+
+    SQLITE_EXTENSION_INIT2(api);
+    if (sqlite3_libversion_number() < 3038000) {
+        *text = sqlite3_mprintf("litekv: SQLite %s is too old; 3.38 is the oldest that "
+                                "litekv runs on",
+                                sqlite3_libversion());
+        return SQLITE_ERROR;
+    }
+    registry = lkv_registry_new();
+    if (registry == NULL) {
+        return SQLITE_NOMEM;
+    }
+    rc = lkv_functions_register(db, registry);
+    if (rc != SQLITE_OK) {
+        lkv_registry_free(registry);
+        return rc;
+    }
+    /* From here on the registry is the module's, also when this fails. */
+    return sqlite3_create_module_v2(db, "litekv", lkv_module(), registry,
+                                    lkv_registry_free);
+}

@@ -1,0 +1,328 @@
+/*
+ * handle.c - finding and sharing handles, and SQLite's transactions on the store's.
+ *
+ * A savepoint writes out what is pending before it marks its point. So at every
+ * savepoint the shadow tables hold all that happened before it, and whatever SQLite
+ * goes back to, a handle that is opened afterwards (DROP TABLE or RENAME, undone) reads
+ * it there. A single-row statement opens no savepoint, and a multi-row one adds one
+ * block write.
+ */
+#include "handle.h"
+
+#include "os_sqlite.h"
+#include "storage_db.h"
+
+#include <limits.h>
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+struct lkv_registry {
+    lkv_handle *handles;
+    int references; /* the module's and one of each handle */
+};
+
+lkv_registry *lkv_registry_new(void)
+{
+    lkv_registry *registry = sqlite3_malloc64(sizeof(*registry));
+    if (registry != NULL) {
+        registry->handles = NULL;
+        registry->references = 1;
+    }
+    return registry;
+}
+
+void lkv_registry_free(void *arg)
+{
+    lkv_registry *registry = arg;
+    if (registry != NULL && --registry->references == 0) {
+        sqlite3_free(registry);
+    }
+}
+
+lkv_handle *lkv_handle_find(const lkv_registry *registry, const char *schema,
+                            const char *table)
+{
+    lkv_handle *at = registry->handles;
+    while (at != NULL && (sqlite3_stricmp(at->schema, schema) != 0 ||
+                          sqlite3_stricmp(at->table, table) != 0)) {
+        at = at->next;
+    }
+    return at;
+}
+
+void lkv_handle_detach(lkv_handle *handle)
+{
+    lkv_registry *registry = handle->registry;
+    if (registry != NULL) {
+        lkv_handle **link = &registry->handles;
+        while (*link != handle) {
+            link = &(*link)->next;
+        }
+        *link = handle->next;
+        handle->registry = NULL;
+        lkv_registry_free(registry);
+    }
+}
+
+static void destroy(lkv_handle *handle)
+{
+    lkv_handle_detach(handle);
+    lkv_close(handle->store);
+    lkv_storage_db_close(handle->storage);
+    sqlite3_free(handle->marks);
+    sqlite3_free(handle->schema);
+    sqlite3_free(handle->table);
+    sqlite3_free(handle);
+}
+
+void lkv_handle_close(lkv_handle *handle)
+{
+    if (handle != NULL && --handle->references == 0) {
+        destroy(handle);
+    }
+}
+
+int lkv_handle_rename(lkv_handle *handle, const char *to)
+{
+    char *name = sqlite3_mprintf("%s", to);
+    lkv_handle *other;
+    if (name == NULL || lkv_storage_db_renamed(handle->storage, to) != SQLITE_OK) {
+        sqlite3_free(name);
+        return SQLITE_NOMEM;
+    }
+    if (handle->registry != NULL) {
+        other = lkv_handle_find(handle->registry, handle->schema, to);
+        if (other != NULL && other != handle) {
+            lkv_handle_detach(other);
+        }
+    }
+    sqlite3_free(handle->table);
+    handle->table = name;
+    handle->renamed = 1;
+    handle->renamed_at = handle->mark_count;
+    return SQLITE_OK;
+}
+
+int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
+                    const char *table, uint64_t cache_bytes, int fresh,
+                    lkv_handle **out)
+{
+    lkv_handle *handle = lkv_handle_find(registry, schema, table);
+
+    if (handle != NULL && fresh) {
+        lkv_handle_detach(handle);
+        handle = NULL;
+    }
+    if (handle != NULL) {
+        handle->references++;
+        *out = handle;
+        return SQLITE_OK;
+    }
+    handle = sqlite3_malloc64(sizeof(*handle));
+    if (handle == NULL) {
+        return SQLITE_NOMEM;
+    }
+    memset(handle, 0, sizeof(*handle));
+    handle->references = 1;
+    handle->db = db;
+    handle->smallest = INT_MAX;
+    handle->registry = registry;
+    handle->next = registry->handles;
+    registry->handles = handle;
+    registry->references++;
+    handle->schema = sqlite3_mprintf("%s", schema);
+    handle->table = sqlite3_mprintf("%s", table);
+    handle->storage =
+        lkv_storage_db_open(db, schema, table, cache_bytes, &lkv_os_sqlite);
+    if (handle->schema == NULL || handle->table == NULL || handle->storage == NULL ||
+        lkv_open(handle->storage, &lkv_os_sqlite, &handle->store) != LKV_OK) {
+        destroy(handle);
+        return SQLITE_NOMEM;
+    }
+    *out = handle;
+    return SQLITE_OK;
+}
+
+int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,
+                      char **text)
+{
+    const char *why = "";
+    int code;
+
+    switch ((enum lkv_status)status) {
+    case LKV_OK:
+    case LKV_ABSENT:
+        return SQLITE_OK;
+    case LKV_NOMEM:
+        return SQLITE_NOMEM;
+    case LKV_TOO_BIG:
+        return SQLITE_TOOBIG;
+    case LKV_FAILED:
+        code = lkv_storage_db_failure(handle->storage, &why);
+        if (code == SQLITE_ERROR) {
+            *text = sqlite3_mprintf("litekv: \"%s\": its shadow tables cannot be used: "
+                                    "%s; restore them or drop the table",
+                                    handle->table, why);
+            return SQLITE_CORRUPT_VTAB;
+        }
+        *text = sqlite3_mprintf("%s", why);
+        return code;
+    case LKV_BUSY:
+        return SQLITE_BUSY;
+    case LKV_CORRUPT:
+        code = SQLITE_CORRUPT_VTAB;
+        break;
+    case LKV_IO:
+        code = SQLITE_IOERR;
+        break;
+    case LKV_MISUSE:
+    default:
+        code = SQLITE_MISUSE;
+        break;
+    }
+    *text = sqlite3_mprintf("litekv: \"%s\": %s", handle->table, err->text);
+    return code;
+}
+
+int lkv_handle_refresh(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    int rc = lkv_refresh(handle->store, &err);
+    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+}
+
+int lkv_handle_begin(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    int rc = LKV_OK;
+    if (!lkv_in_transaction(handle->store)) {
+        rc = lkv_begin(handle->store, 0, &err);
+    }
+    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+}
+
+int lkv_handle_sync(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    int rc = lkv_prepare(handle->store, &err);
+    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+}
+
+/* The transaction is over. When it was undone, a name that it gave is gone: whoever
+ * connects now finds the tables under the old one, with a handle of its own. */
+static void leave(lkv_handle *handle, int undone)
+{
+    if (handle->renamed && undone) {
+        lkv_handle_detach(handle);
+    }
+    handle->renamed = 0;
+    handle->mark_count = 0;
+    handle->smallest = INT_MAX;
+}
+
+void lkv_handle_commit(lkv_handle *handle)
+{
+    if (lkv_in_transaction(handle->store)) {
+        lkv_commit(handle->store);
+        lkv_storage_db_committed(handle->storage);
+    }
+    leave(handle, 0);
+}
+
+void lkv_handle_rollback(lkv_handle *handle)
+{
+    lkv_rollback(handle->store);
+    lkv_storage_db_doubt(handle->storage);
+    leave(handle, 1);
+}
+
+int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text)
+{
+    struct lkv_handle_mark *mark;
+    int rc;
+
+    if (savepoint < handle->smallest) {
+        handle->smallest = savepoint;
+    }
+    if (handle->mark_count > 0 &&
+        handle->marks[handle->mark_count - 1].savepoint >= savepoint) {
+        return SQLITE_OK; /* the same event through a second vtab object */
+    }
+    rc = lkv_handle_sync(handle, text);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    if (handle->mark_count == handle->mark_capacity) {
+        int capacity = handle->mark_capacity == 0 ? 4 : handle->mark_capacity * 2;
+        mark =
+            sqlite3_realloc64(handle->marks, (sqlite3_uint64)capacity * sizeof(*mark));
+        if (mark == NULL) {
+            return SQLITE_NOMEM;
+        }
+        handle->marks = mark;
+        handle->mark_capacity = capacity;
+    }
+    mark = &handle->marks[handle->mark_count];
+    mark->savepoint = savepoint;
+    mark->began = lkv_in_transaction(handle->store);
+    if (mark->began && lkv_mark(handle->store, &mark->depth) != LKV_OK) {
+        return SQLITE_NOMEM;
+    }
+    handle->mark_count++;
+    return SQLITE_OK;
+}
+
+static int first_mark_from(const lkv_handle *handle, int savepoint)
+{
+    int i = handle->mark_count;
+    while (i > 0 && handle->marks[i - 1].savepoint >= savepoint) {
+        i--;
+    }
+    return i;
+}
+
+/* SQLite's numbers have gaps: it goes back to the oldest mark that is not older than
+ * the savepoint. A savepoint below all that were seen is older than the first write. */
+void lkv_handle_rollback_to(lkv_handle *handle, int savepoint)
+{
+    int i = first_mark_from(handle, savepoint);
+
+    lkv_storage_db_doubt(handle->storage);
+    if (handle->renamed && (savepoint < handle->smallest || i < handle->renamed_at)) {
+        lkv_handle_detach(handle);
+        handle->renamed = 0;
+    }
+    if (savepoint < handle->smallest) {
+        lkv_rollback(handle->store);
+        handle->mark_count = 0;
+    } else if (i < handle->mark_count) {
+        struct lkv_handle_mark *mark = &handle->marks[i];
+        if (mark->began) {
+            lkv_rollback_to(handle->store, mark->depth);
+        } else {
+            lkv_rollback(handle->store);
+        }
+        mark->savepoint = savepoint;
+        handle->mark_count = i + 1;
+    }
+}
+
+void lkv_handle_release(lkv_handle *handle, int savepoint)
+{
+    int i = first_mark_from(handle, savepoint);
+    int first = i;
+
+    while (first < handle->mark_count && !handle->marks[first].began) {
+        first++;
+    }
+    if (first < handle->mark_count) {
+        lkv_release(handle->store, handle->marks[first].depth);
+    }
+    if (i < handle->mark_count) {
+        handle->mark_count = i;
+    }
+    if (handle->renamed_at > handle->mark_count) {
+        handle->renamed_at = handle->mark_count;
+    }
+}

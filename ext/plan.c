@@ -1,0 +1,228 @@
+/*
+ * plan.c - xBestIndex: which constraints on the key narrow the scan.
+ *
+ * A plan is an equality, a list (IN), or a lower and an upper bound, a prefix counting
+ * as both; and a direction. Every constraint but an equality whose answer is certain
+ * stays with SQLite too, so that a plan may visit more rows than match, never fewer.
+ *
+ * Left to SQLite altogether: collations other than BINARY; LIKE and GLOB on a key that
+ * is not TEXT (15 LIKE '1%' is true and no prefix tells it); and in a UTF-16 database
+ * everything on text but equality, because BINARY compares UTF-16 bytes there.
+ */
+#include "table.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+typedef struct choice { /* the constraint to use for each role, or -1 */
+    int equal, in, low, high, pattern, never;
+} choice;
+
+static int is_utf16(lkv_table *table)
+{
+    sqlite3_stmt *statement = NULL;
+    if (table->utf16 < 0) {
+        table->utf16 = 0;
+        if (sqlite3_prepare_v2(table->db, "PRAGMA encoding", -1, &statement, NULL) ==
+                SQLITE_OK &&
+            sqlite3_step(statement) == SQLITE_ROW) {
+            const char *name = (const char *)sqlite3_column_text(statement, 0);
+            table->utf16 = name != NULL && sqlite3_strnicmp(name, "UTF-16", 6) == 0;
+        }
+        sqlite3_finalize(statement);
+    }
+    return table->utf16;
+}
+
+static int is_binary(sqlite3_index_info *info, int i)
+{
+    const char *collation = sqlite3_vtab_collation(info, i);
+    return collation == NULL || sqlite3_stricmp(collation, "BINARY") == 0;
+}
+
+static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *best)
+{
+    const struct sqlite3_index_constraint *at = &info->aConstraint[i];
+    int text = table->declaration.column[0].affinity == LKV_AFFINITY_TEXT;
+
+    if (!at->usable || at->iColumn != 0) {
+        return;
+    }
+    switch (at->op) {
+    case SQLITE_INDEX_CONSTRAINT_ISNULL:
+        best->never = i;
+        break;
+    case SQLITE_INDEX_CONSTRAINT_EQ:
+    case SQLITE_INDEX_CONSTRAINT_IS:
+        if (is_binary(info, i)) {
+            if (sqlite3_vtab_in(info, i, -1)) {
+                best->in = i;
+            } else {
+                best->equal = i;
+            }
+        }
+        break;
+    case SQLITE_INDEX_CONSTRAINT_GT:
+    case SQLITE_INDEX_CONSTRAINT_GE:
+        if (is_binary(info, i) && !is_utf16(table)) {
+            best->low = i;
+        }
+        break;
+    case SQLITE_INDEX_CONSTRAINT_LT:
+    case SQLITE_INDEX_CONSTRAINT_LE:
+        if (is_binary(info, i) && !is_utf16(table)) {
+            best->high = i;
+        }
+        break;
+    case SQLITE_INDEX_CONSTRAINT_LIKE:
+    case SQLITE_INDEX_CONSTRAINT_GLOB:
+        if (text && !is_utf16(table)) {
+            best->pattern = i;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static int is_literal(sqlite3_index_info *info, int i)
+{
+    sqlite3_value *value = NULL;
+    return sqlite3_vtab_rhs_value(info, i, &value) == SQLITE_OK && value != NULL;
+}
+
+static void use(sqlite3_index_info *info, int i, int *argc, enum lkv_plan role,
+                int *plan)
+{
+    info->aConstraintUsage[i].argvIndex = ++*argc;
+    *plan |= (int)role;
+}
+
+/* Rows to expect: what the handle knows, or a table as SQLite guesses one. */
+static double row_count(const lkv_table *table)
+{
+    uint64_t count = lkv_count(table->handle->store);
+    return count > 0 ? (double)count : 1048576.0;
+}
+
+static void estimate(const lkv_table *table, sqlite3_index_info *info, int plan)
+{
+    double rows = row_count(table);
+    double cost;
+
+    if (plan & (LKV_PLAN_EQ | LKV_PLAN_NONE)) {
+        rows = 1;
+        info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
+    } else if (plan & LKV_PLAN_IN) {
+        rows = 25; /* as SQLite guesses a list */
+    } else if (plan & (LKV_PLAN_LIKE | LKV_PLAN_GLOB)) {
+        rows /= 32;
+    } else if ((plan & LKV_PLAN_LOW) && (plan & LKV_PLAN_HIGH)) {
+        rows /= 64;
+    } else if (plan & (LKV_PLAN_LOW | LKV_PLAN_HIGH)) {
+        rows /= 4;
+    }
+    rows = rows < 1 ? 1 : rows;
+    /* A seek costs about what ten rows of a scan do. */
+    cost = rows + 10 * ((plan & LKV_PLAN_IN) ? rows : 1);
+    if ((plan & ~LKV_PLAN_DESC) == 0) {
+        cost = rows * 2;
+    }
+    info->estimatedRows = (sqlite3_int64)rows;
+    info->estimatedCost = cost;
+}
+
+static const char *plan_name(int plan)
+{
+    static const struct {
+        int plan;
+        const char *name;
+    } names[] = {
+        {LKV_PLAN_NONE, "no rows"},
+        {LKV_PLAN_EQ, "key=?"},
+        {LKV_PLAN_IN, "key IN (...)"},
+        {LKV_PLAN_LOW | LKV_PLAN_HIGH | LKV_PLAN_HIGH_STRICT, "key>? AND key<?"},
+        {LKV_PLAN_LOW | LKV_PLAN_HIGH, "key>? AND key<?"},
+        {LKV_PLAN_LIKE, "key LIKE ?"},
+        {LKV_PLAN_GLOB, "key GLOB ?"},
+        {LKV_PLAN_LOW, "key>?"},
+        {LKV_PLAN_HIGH, "key<?"},
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if ((plan & names[i].plan) == names[i].plan) {
+            return names[i].name;
+        }
+    }
+    return "all keys";
+}
+
+static int name_plan(sqlite3_index_info *info, int plan)
+{
+    int descending = (plan & LKV_PLAN_DESC) != 0;
+    info->idxNum = plan;
+    info->idxStr =
+        sqlite3_mprintf("%s%s", plan_name(plan), descending ? ", descending" : "");
+    info->needToFreeIdxStr = 1;
+    return info->idxStr == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+/* An equality answers for itself when it is certain which key it means. */
+static void use_equal(lkv_table *table, sqlite3_index_info *info, int i, int *argc,
+                      int *plan)
+{
+    enum lkv_affinity affinity = table->declaration.column[0].affinity;
+    int numeric = affinity != LKV_AFFINITY_TEXT && affinity != LKV_AFFINITY_BLOB;
+    use(info, i, argc, LKV_PLAN_EQ, plan);
+    if (is_literal(info, i)) {
+        *plan |= LKV_PLAN_LITERAL;
+    }
+    info->aConstraintUsage[i].omit = (unsigned char)numeric;
+}
+
+static void use_bounds(sqlite3_index_info *info, const choice *best, int *argc,
+                       int *plan)
+{
+    if (best->low >= 0) {
+        use(info, best->low, argc, LKV_PLAN_LOW, plan);
+        *plan |= is_literal(info, best->low) ? LKV_PLAN_LITERAL : 0;
+    }
+    if (best->high >= 0) {
+        use(info, best->high, argc, LKV_PLAN_HIGH, plan);
+        *plan |= is_literal(info, best->high) ? LKV_PLAN_HIGH_LITERAL : 0;
+        if (info->aConstraint[best->high].op == SQLITE_INDEX_CONSTRAINT_LT) {
+            *plan |= LKV_PLAN_HIGH_STRICT;
+        }
+    }
+}
+
+int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
+{
+    lkv_table *table = lkv_table_of(base);
+    choice best = {-1, -1, -1, -1, -1, -1};
+    int argc = 0, plan = 0;
+
+    for (int i = 0; i < info->nConstraint; i++) {
+        consider(table, info, i, &best);
+    }
+    if (best.never >= 0) {
+        plan = LKV_PLAN_NONE;
+    } else if (best.equal >= 0) {
+        use_equal(table, info, best.equal, &argc, &plan);
+    } else if (best.in >= 0) {
+        use(info, best.in, &argc, LKV_PLAN_IN, &plan);
+        (void)sqlite3_vtab_in(info, best.in, 1);
+    } else if (best.low >= 0 || best.high >= 0) {
+        use_bounds(info, &best, &argc, &plan);
+    } else if (best.pattern >= 0) {
+        int like = info->aConstraint[best.pattern].op == SQLITE_INDEX_CONSTRAINT_LIKE;
+        use(info, best.pattern, &argc, like ? LKV_PLAN_LIKE : LKV_PLAN_GLOB, &plan);
+    }
+    /* Keys are unique: what comes after the key in ORDER BY changes nothing. */
+    if (info->nOrderBy > 0 && info->aOrderBy[0].iColumn == 0 && !is_utf16(table)) {
+        info->orderByConsumed = 1;
+        plan |= info->aOrderBy[0].desc ? LKV_PLAN_DESC : 0;
+    }
+    estimate(table, info, plan);
+    return name_plan(info, plan);
+}

@@ -1,0 +1,194 @@
+/*
+ * scan.c - the methods of a cursor: from ranges of keys to rows.
+ */
+#include "range.h"
+#include "table.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+typedef struct scan {
+    sqlite3_vtab_cursor base; /* SQLite's; first */
+    lkv_table *table;
+    lkv_handle *handle; /* the table's when the cursor was opened */
+    lkv_cursor *cursor;
+    lkv_ranges ranges;
+    int range; /* in which one the cursor stands */
+    int descending;
+    int eof;
+    lkv_bytes value; /* of the row, while `has_value` and lkv_views() is `views` */
+    int has_value;
+    uint64_t views;
+} scan;
+
+int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
+{
+    lkv_table *table = lkv_table_of(base);
+    scan *at = sqlite3_malloc64(sizeof(*at));
+    if (at == NULL) {
+        return SQLITE_NOMEM;
+    }
+    memset(at, 0, sizeof(*at));
+    if (lkv_cursor_open(table->handle->store, &at->cursor) != LKV_OK) {
+        sqlite3_free(at);
+        return SQLITE_NOMEM;
+    }
+    at->table = table;
+    at->handle = table->handle;
+    at->handle->references++;
+    at->eof = 1;
+    *out = &at->base;
+    return SQLITE_OK;
+}
+
+int lkv_scan_close(sqlite3_vtab_cursor *base)
+{
+    scan *at = (scan *)base;
+    lkv_cursor_close(at->cursor);
+    lkv_ranges_free(&at->ranges);
+    lkv_handle_close(at->handle);
+    sqlite3_free(at);
+    return SQLITE_OK;
+}
+
+static int failed(scan *at, int rc, const lkv_error *err)
+{
+    char *text = NULL;
+    at->eof = 1;
+    rc = lkv_handle_status(at->handle, rc, err, &text);
+    return lkv_table_error(at->table, rc, text);
+}
+
+/* Goes to the first row of the range that is next in the scan's direction. */
+static int enter(scan *at)
+{
+    const lkv_range *range = &at->ranges.at[at->range];
+    lkv_bytes low = {range->low.data, range->low.size};
+    lkv_bytes high = {range->high.data, range->high.size};
+
+    if (!at->descending) {
+        return range->has_low ? lkv_cursor_seek(at->cursor, low, LKV_SEEK_GE)
+                              : lkv_cursor_first(at->cursor);
+    }
+    if (!range->has_high) {
+        return lkv_cursor_last(at->cursor);
+    }
+    return lkv_cursor_seek(at->cursor, high, range->strict ? LKV_SEEK_LT : LKV_SEEK_LE);
+}
+
+static int outside(const scan *at)
+{
+    const lkv_range *range = &at->ranges.at[at->range];
+    lkv_bytes key = lkv_cursor_key(at->cursor);
+    return at->descending ? lkv_range_below(range, key) : lkv_range_above(range, key);
+}
+
+/* After a move that gave `rc`: stays, or goes on to the ranges that follow. */
+static int settle(scan *at, int rc)
+{
+    at->has_value = 0;
+    while (rc == LKV_ABSENT || (rc == LKV_OK && outside(at))) {
+        at->range += at->descending ? -1 : 1;
+        if (at->range < 0 || at->range >= at->ranges.count) {
+            at->eof = 1;
+            return SQLITE_OK;
+        }
+        rc = enter(at);
+    }
+    return rc == LKV_OK ? SQLITE_OK : failed(at, rc, NULL);
+}
+
+int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
+                    sqlite3_value **argv)
+{
+    scan *at = (scan *)base;
+    char *text = NULL;
+    int rc = lkv_handle_refresh(at->handle, &text);
+
+    (void)name;
+    (void)argc;
+    at->eof = 1;
+    if (rc != SQLITE_OK) {
+        return lkv_table_error(at->table, rc, text);
+    }
+    lkv_ranges_clear(&at->ranges);
+    rc = lkv_ranges_plan(&at->ranges, plan, at->table->declaration.column[0].affinity,
+                         argv);
+    if (rc != SQLITE_OK || at->ranges.count == 0) {
+        return rc;
+    }
+    at->descending = (plan & LKV_PLAN_DESC) != 0;
+    at->range = at->descending ? at->ranges.count - 1 : 0;
+    at->eof = 0;
+    return settle(at, enter(at));
+}
+
+int lkv_scan_next(sqlite3_vtab_cursor *base)
+{
+    scan *at = (scan *)base;
+    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
+                                     : lkv_cursor_next(at->cursor));
+}
+
+int lkv_scan_eof(sqlite3_vtab_cursor *base)
+{
+    return ((scan *)base)->eof;
+}
+
+static int malformed(const scan *at, const char *what)
+{
+    return lkv_table_error(
+        at->table, SQLITE_CORRUPT_VTAB,
+        sqlite3_mprintf("litekv: \"%w\": a row has a malformed %s; restore the table",
+                        at->table->name, what));
+}
+
+static int key_column(const scan *at, sqlite3_context *context)
+{
+    lkv_bytes key = lkv_cursor_key(at->cursor);
+    lkv_value value;
+    if (lkv_key_decode(key.data, key.size, lkv_cursor_tag(at->cursor), &value) !=
+        SQLITE_OK) {
+        return malformed(at, "key");
+    }
+    lkv_value_result(context, &value);
+    return SQLITE_OK;
+}
+
+int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
+{
+    scan *at = (scan *)base;
+    lkv_value value;
+
+    if (i == 0) {
+        return key_column(at, context);
+    }
+    if (i >= at->table->declaration.columns || sqlite3_vtab_nochange(context)) {
+        return SQLITE_OK; /* the command column is always NULL */
+    }
+    if (!at->has_value || at->views != lkv_views(at->handle->store)) {
+        lkv_error err = {0};
+        int rc = lkv_cursor_value(at->cursor, &at->value, &err);
+        if (rc == LKV_ABSENT) {
+            return SQLITE_OK; /* a rollback took the row away: NULL, as in any table */
+        }
+        if (rc != LKV_OK) {
+            return failed(at, rc, &err);
+        }
+        at->has_value = 1;
+        at->views = lkv_views(at->handle->store);
+    }
+    if (lkv_record_read(at->value.data, at->value.size, i - 1, &value) != SQLITE_OK) {
+        return malformed(at, "value");
+    }
+    lkv_value_result(context, &value);
+    return SQLITE_OK;
+}
+
+int lkv_scan_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid)
+{
+    (void)base;
+    *rowid = 0; /* the table has none */
+    return SQLITE_OK;
+}

@@ -1,0 +1,71 @@
+/*
+ * shadow.c - making, dropping and renaming the shadow tables.
+ */
+#include "storage_db.h"
+
+SQLITE_EXTENSION_INIT3
+
+static int run(sqlite3 *db, char *sql)
+{
+    int rc = SQLITE_NOMEM;
+    if (sql != NULL) {
+        rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+        sqlite3_free(sql);
+    }
+    return rc;
+}
+
+int lkv_storage_db_create(sqlite3 *db, const char *schema, const char *table)
+{
+    return run(
+        db, sqlite3_mprintf(
+                "CREATE TABLE \"%w\".\"%w_log\"(id INTEGER PRIMARY KEY, block BLOB);"
+                "CREATE TABLE \"%w\".\"%w_root\"(id INTEGER PRIMARY KEY, block BLOB)",
+                schema, table, schema, table));
+}
+
+int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table)
+{
+    return run(db, sqlite3_mprintf("DROP TABLE IF EXISTS \"%w\".\"%w_log\";"
+                                   "DROP TABLE IF EXISTS \"%w\".\"%w_root\"",
+                                   schema, table, schema, table));
+}
+
+int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
+                          const char *to)
+{
+    return run(db,
+               sqlite3_mprintf("ALTER TABLE \"%w\".\"%w_log\" RENAME TO \"%w_log\";"
+                               "ALTER TABLE \"%w\".\"%w_root\" RENAME TO \"%w_root\"",
+                               schema, table, to, schema, table, to));
+}
+
+uint32_t lkv_storage_db_block(sqlite3 *db, const char *schema)
+{
+    char *sql = sqlite3_mprintf("PRAGMA \"%w\".page_size", schema);
+    sqlite3_stmt *statement = NULL;
+    int page = 0, reserved = -1;
+
+    if (sql == NULL) {
+        return 0;
+    }
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW) {
+        page = sqlite3_column_int(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    sqlite3_free(sql);
+    if (page == 0) {
+        return 0;
+    }
+    if (sqlite3_file_control(db, schema, SQLITE_FCNTL_RESERVE_BYTES, &reserved) !=
+            SQLITE_OK ||
+        reserved < 0) {
+        reserved = 0;
+    }
+    /* What a table leaf with one row needs beside the block: the page's header, one
+     * cell pointer, the cell's sizes, a rowid of up to 9 bytes; found by counting
+     * pages. */
+    page -= reserved;
+    return (uint32_t)(page - (page > 8192 ? 40 : 39));
+}

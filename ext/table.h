@@ -1,0 +1,72 @@
+/*
+ * table.h - the table as SQLite's virtual-table methods share it.
+ */
+#ifndef LKV_TABLE_H
+#define LKV_TABLE_H
+
+#include "declare.h"
+#include "handle.h"
+
+typedef struct lkv_table {
+    sqlite3_vtab base; /* SQLite's; first */
+    sqlite3 *db;
+    char *schema, *name;
+    lkv_declaration declaration;
+    lkv_handle *handle;
+    int utf16; /* whether the database's text is UTF-16; -1 before it was asked */
+    lkv_key key, old_key;
+    lkv_value *values; /* one for each value column */
+    uint8_t *record;   /* the row being written */
+    size_t record_room;
+} lkv_table;
+
+static inline lkv_table *lkv_table_of(sqlite3_vtab *base)
+{
+    return (lkv_table *)base;
+}
+
+/* Makes `text` the table's error message (it may be NULL) and returns `rc`. */
+int lkv_table_error(lkv_table *table, int rc, char *text);
+
+/* plan.c: what xBestIndex tells xFilter in idxNum. At most one of EQ and IN, which
+ * exclude the bounds. Arguments come in the order of these bits; a literal has no
+ * affinity of its own. */
+enum lkv_plan {
+    LKV_PLAN_EQ = 1,
+    LKV_PLAN_IN = 2,
+    LKV_PLAN_LOW = 4,
+    LKV_PLAN_HIGH = 8,
+    LKV_PLAN_HIGH_STRICT = 16,
+    LKV_PLAN_LIKE = 32,
+    LKV_PLAN_GLOB = 64,
+    LKV_PLAN_DESC = 128,
+    LKV_PLAN_NONE = 256,    /* no row can match */
+    LKV_PLAN_LITERAL = 512, /* the argument of EQ or LOW */
+    LKV_PLAN_HIGH_LITERAL = 1024,
+};
+int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
+
+/* scan.c */
+int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out);
+int lkv_scan_close(sqlite3_vtab_cursor *base);
+int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
+                    sqlite3_value **argv);
+int lkv_scan_next(sqlite3_vtab_cursor *base);
+int lkv_scan_eof(sqlite3_vtab_cursor *base);
+int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i);
+int lkv_scan_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid);
+
+/* update.c */
+int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
+               sqlite3_int64 *rowid);
+
+/* command.c: INSERT INTO kv(kv) VALUES(command). */
+int lkv_command(lkv_table *table, sqlite3_value *command);
+
+/* functions.c: registers the SQL functions on the connection. An SQLite result code. */
+int lkv_functions_register(sqlite3 *db, lkv_registry *registry);
+
+/* vtab.c: the module. */
+const sqlite3_module *lkv_module(void);
+
+#endif

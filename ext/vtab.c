@@ -1,0 +1,281 @@
+/*
+ * vtab.c - the methods of the module that make, find and end a table, and its
+ * transactions.
+ *
+ * The order of a commit: SQLite calls xSync before it commits; there the store appends
+ * what is pending and its commit record to the shadow tables, which is all that can
+ * fail. SQLite then commits its transaction, and with it the log. xCommit only takes
+ * note. xSync may come again (a COMMIT that was BUSY), and xRollback may follow it (a
+ * commit hook, another table's xSync).
+ */
+#include "storage_db.h"
+#include "table.h"
+
+#include "../core/storage.h"
+#include "os_sqlite.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+int lkv_table_error(lkv_table *table, int rc, char *text)
+{
+    if (text != NULL) {
+        sqlite3_free(table->base.zErrMsg);
+        table->base.zErrMsg = text;
+    }
+    return rc;
+}
+
+static void free_table(lkv_table *table)
+{
+    if (table != NULL) {
+        lkv_handle_close(table->handle);
+        lkv_declaration_free(&table->declaration);
+        lkv_key_clear(&table->key);
+        lkv_key_clear(&table->old_key);
+        sqlite3_free(table->values);
+        sqlite3_free(table->record);
+        sqlite3_free(table->schema);
+        sqlite3_free(table->name);
+        sqlite3_free(table);
+    }
+}
+
+static int declare(sqlite3 *db, lkv_table *table, char **text)
+{
+    char *sql = lkv_declaration_sql(&table->declaration, table->name);
+    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_declare_vtab(db, sql);
+    sqlite3_free(sql);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
+    }
+    if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
+        *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
+    }
+    return rc;
+}
+
+/* What xCreate and xConnect share: everything that reads no table. */
+static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
+                      const char *const *argv, int fresh, lkv_table **out, char **text)
+{
+    lkv_table *table = sqlite3_malloc64(sizeof(*table));
+    int rc;
+
+    *out = NULL;
+    if (table == NULL) {
+        return SQLITE_NOMEM;
+    }
+    memset(table, 0, sizeof(*table));
+    lkv_key_init(&table->key);
+    lkv_key_init(&table->old_key);
+    table->db = db;
+    table->utf16 = -1;
+    table->schema = sqlite3_mprintf("%s", argv[1]);
+    table->name = sqlite3_mprintf("%s", argv[2]);
+    rc = table->schema == NULL || table->name == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    if (rc == SQLITE_OK) {
+        rc = lkv_declaration_read(&table->declaration, argc, argv, text);
+    }
+    if (rc == SQLITE_OK) {
+        table->values = sqlite3_malloc64((sqlite3_uint64)table->declaration.columns *
+                                         sizeof(*table->values));
+        rc = table->values == NULL ? SQLITE_NOMEM : declare(db, table, text);
+    }
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_open(registry, db, argv[1], argv[2],
+                             (uint64_t)table->declaration.cache_kib * 1024, fresh,
+                             &table->handle);
+    }
+    if (rc != SQLITE_OK) {
+        free_table(table);
+        table = NULL;
+    }
+    *out = table;
+    return rc;
+}
+
+static int connect(sqlite3 *db, void *registry, int argc, const char *const *argv,
+                   sqlite3_vtab **out, char **text)
+{
+    lkv_table *table;
+    int rc = open_table(db, registry, argc, argv, 0, &table, text);
+    *out = table == NULL ? NULL : &table->base;
+    return rc;
+}
+
+/* Makes the shadow tables and an empty store in them. */
+static int create_store(sqlite3 *db, lkv_table *table, char **text)
+{
+    lkv_storage *storage = table->handle->storage;
+    lkv_error err = {0};
+    char *meta;
+    int rc = lkv_storage_db_create(db, table->schema, table->name);
+
+    if (rc != SQLITE_OK) {
+        *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
+        return rc;
+    }
+    storage->block = lkv_storage_db_block(db, table->schema);
+    meta = lkv_declaration_sql(&table->declaration, "");
+    if (storage->block == 0 || meta == NULL) {
+        sqlite3_free(meta);
+        return SQLITE_NOMEM;
+    }
+    rc = lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){meta, strlen(meta)}, &err);
+    sqlite3_free(meta);
+    return lkv_handle_status(table->handle, rc, &err, text);
+}
+
+static int create(sqlite3 *db, void *registry, int argc, const char *const *argv,
+                  sqlite3_vtab **out, char **text)
+{
+    lkv_table *table;
+    int rc = open_table(db, registry, argc, argv, 1, &table, text);
+
+    if (rc == SQLITE_OK) {
+        rc = create_store(db, table, text);
+    }
+    if (rc != SQLITE_OK) {
+        free_table(table);
+        table = NULL;
+    }
+    *out = table == NULL ? NULL : &table->base;
+    return rc;
+}
+
+static int disconnect(sqlite3_vtab *base)
+{
+    free_table(lkv_table_of(base));
+    return SQLITE_OK;
+}
+
+/* What is pending goes with the table. What a savepoint may bring back was written when
+ * the savepoint began (handle.c). */
+static int destroy(sqlite3_vtab *base)
+{
+    lkv_table *table = lkv_table_of(base);
+    int rc = lkv_storage_db_drop(table->db, table->schema, table->name);
+    if (rc != SQLITE_OK) {
+        return lkv_table_error(table, rc,
+                               sqlite3_mprintf("litekv: \"%w\": %s", table->name,
+                                               sqlite3_errmsg(table->db)));
+    }
+    lkv_handle_rollback(table->handle);
+    lkv_handle_detach(table->handle);
+    free_table(table);
+    return SQLITE_OK;
+}
+
+static int rename_table(sqlite3_vtab *base, const char *to)
+{
+    lkv_table *table = lkv_table_of(base);
+    char *text = NULL;
+    int rc;
+
+    for (int i = 0; i < table->declaration.columns; i++) {
+        if (sqlite3_stricmp(to, table->declaration.column[i].name) == 0) {
+            return lkv_table_error(
+                table, SQLITE_ERROR,
+                sqlite3_mprintf("litekv: \"%w\": the table has a column \"%s\"; choose "
+                                "another name",
+                                table->name, to));
+        }
+    }
+    rc = lkv_handle_sync(table->handle, &text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_storage_db_rename(table->db, table->schema, table->name, to);
+        if (rc != SQLITE_OK) {
+            text = sqlite3_mprintf("litekv: \"%w\": %s", table->name,
+                                   sqlite3_errmsg(table->db));
+        }
+    }
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_rename(table->handle, to);
+    }
+    return lkv_table_error(table, rc, text);
+}
+
+static int begin(sqlite3_vtab *base)
+{
+    (void)base;
+    return SQLITE_OK; /* the first write begins: SQLite's lock is held then */
+}
+
+static int sync_table(sqlite3_vtab *base)
+{
+    char *text = NULL;
+    int rc = lkv_handle_sync(lkv_table_of(base)->handle, &text);
+    return lkv_table_error(lkv_table_of(base), rc, text);
+}
+
+static int commit(sqlite3_vtab *base)
+{
+    lkv_handle_commit(lkv_table_of(base)->handle);
+    return SQLITE_OK;
+}
+
+static int rollback(sqlite3_vtab *base)
+{
+    lkv_handle_rollback(lkv_table_of(base)->handle);
+    return SQLITE_OK;
+}
+
+static int savepoint(sqlite3_vtab *base, int number)
+{
+    char *text = NULL;
+    int rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
+    return lkv_table_error(lkv_table_of(base), rc, text);
+}
+
+static int release(sqlite3_vtab *base, int number)
+{
+    lkv_handle_release(lkv_table_of(base)->handle, number);
+    return SQLITE_OK;
+}
+
+static int rollback_to(sqlite3_vtab *base, int number)
+{
+    lkv_handle_rollback_to(lkv_table_of(base)->handle, number);
+    return SQLITE_OK;
+}
+
+static int shadow_name(const char *suffix)
+{
+    return sqlite3_stricmp(suffix, "log") == 0 || sqlite3_stricmp(suffix, "root") == 0;
+}
+
+static const sqlite3_module module = {
+    .iVersion = 3,
+    .xCreate = create,
+    .xConnect = connect,
+    .xBestIndex = lkv_plan_best_index,
+    .xDisconnect = disconnect,
+    .xDestroy = destroy,
+    .xOpen = lkv_scan_open,
+    .xClose = lkv_scan_close,
+    .xFilter = lkv_scan_filter,
+    .xNext = lkv_scan_next,
+    .xEof = lkv_scan_eof,
+    .xColumn = lkv_scan_column,
+    .xRowid = lkv_scan_rowid,
+    .xUpdate = lkv_update,
+    .xBegin = begin,
+    .xSync = sync_table,
+    .xCommit = commit,
+    .xRollback = rollback,
+    .xRename = rename_table,
+    .xSavepoint = savepoint,
+    .xRelease = release,
+    .xRollbackTo = rollback_to,
+    .xShadowName = shadow_name,
+};
+
+const sqlite3_module *lkv_module(void)
+{
+    return &module;
+}

@@ -1,0 +1,59 @@
+/*
+ * session.h - the database of one test file: its directory and its connections.
+ */
+#ifndef LKV_SESSION_H
+#define LKV_SESSION_H
+
+#include <sqlite3.h>
+#include <stddef.h>
+
+enum { lkv_session_connections = 16 };
+
+enum lkv_session_mode {
+    LKV_READWRITE,
+    LKV_READONLY,
+    LKV_IN_MEMORY, /* a database of its own in each connection */
+};
+
+typedef struct lkv_connection {
+    char name[32];
+    sqlite3 *db;
+} lkv_connection;
+
+typedef struct lkv_session {
+    const char *extension; /* path of the extension to load, or NULL; borrowed */
+    enum lkv_session_mode mode;
+    char *dir;  /* `$DIR`, made for this session */
+    char *path; /* `$DB`, the database file in it */
+    lkv_connection connections[lkv_session_connections];
+    size_t count;
+    sqlite3 *db;   /* the connection in use, or NULL when none could be opened */
+    char why[512]; /* what went wrong in the last function that returned -1 */
+} lkv_session;
+
+/* Functions that return int: 0, or -1 with a reason in `why`. */
+
+/* Makes the directory and opens the connection `main`. */
+int lkv_session_start(lkv_session *session, const char *extension);
+/* Closes and removes everything, also after a start that failed. -1 when a connection
+ * cannot be closed, which means that something still holds a statement. */
+int lkv_session_end(lkv_session *session);
+
+/* Uses the connection of this name, opened now unless it was. */
+int lkv_session_connect(lkv_session *session, const char *name);
+/* Closes all connections and opens `main`. */
+int lkv_session_reopen(lkv_session *session, enum lkv_session_mode mode);
+/* What a killed process leaves: copies the files as they are now to a new directory,
+ * drops the connections and opens `main` on the copy. */
+int lkv_session_crash(lkv_session *session);
+
+/* Copies one database file to another by SQLite's backup interface. */
+int lkv_session_backup(lkv_session *session, const char *from, const char *to);
+/* Inverts a byte in the log of a litekv table in the database file. */
+int lkv_session_damage(lkv_session *session, const char *table, sqlite3_int64 segment,
+                       sqlite3_int64 offset);
+
+/* `text` with `$DIR` and `$DB` replaced; the caller frees it. */
+char *lkv_session_expand(const lkv_session *session, const char *text);
+
+#endif

@@ -1,0 +1,152 @@
+#!/bin/sh
+# Runs every test below a build directory and adds them up.
+#
+#   tools/test.sh BUILD
+#
+# Each part is a program whose last line of output is `N passed, N failed`. A part that
+# crashes, runs too long, ends without that line or ran nothing counts as one failure.
+# Environment:
+#   SAN=...          says that the build has sanitizers: fewer random statements
+#   SEED=n           seed of the random tests
+#   LONG=1           the long version
+#   REQUIRE_ALL=1    a skipped test is a failed test
+#   SLT_CORPUS=dir   runs the .test and .slt files below this directory too
+#   ONLY=replay      nothing but the replay of the fuzz corpora
+set -u
+
+build=${1:?usage: tools/test.sh BUILD}
+extension=$build/litekv.so
+only=${ONLY:-}
+long=${LONG:-}
+[ -n "$long" ] && export LONG
+export REQUIRE_ALL="${REQUIRE_ALL:-}"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1}"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+
+statements=200000
+patience=600
+if [ -n "${SAN:-}" ]; then
+    statements=40000
+fi
+if [ -n "$long" ]; then
+    statements=2000000
+    patience=14400
+fi
+seed_options=
+if [ -n "${SEED:-}" ]; then
+    seed_options="-s $SEED"
+    export SEED
+else
+    unset SEED
+fi
+
+passed=0
+failed=0
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/litekv-test.XXXXXX") || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
+show() {
+    sed 's/^/    /' "$scratch/out" | tail -n 60
+    sed 's/^/    /' "$scratch/err" | tail -n 60
+}
+
+part() { # name command...
+    name=$1
+    shift
+    echo "== $name"
+    timeout -k 10 "$patience" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null
+    status=$?
+    line=$(tail -n 1 "$scratch/out" | tr -d '\r')
+    skips=$(grep -c '^skipped: ' "$scratch/out")
+    grep '^skipped: ' "$scratch/out"
+    if ! printf '%s\n' "$line" | grep -Eqx '[0-9]+ passed, [0-9]+ failed'; then
+        show
+        echo "not ok $name: no result, exit status $status"
+        failed=$((failed + 1))
+        return
+    fi
+    good=${line%% *}
+    bad=${line#*, }
+    bad=${bad%% *}
+    if [ "$bad" -eq 0 ]; then
+        if [ "$status" -ne 0 ]; then
+            reason="says that nothing failed, but its exit status is $status"
+        elif [ "$good" -eq 0 ]; then
+            reason="ran nothing"
+        elif [ "$skips" -gt 0 ] && [ "$REQUIRE_ALL" = 1 ]; then
+            reason="skipped something"
+        else
+            reason=
+        fi
+        if [ -n "$reason" ]; then
+            show
+            echo "not ok $name: $reason"
+            bad=1
+        fi
+    else
+        show
+    fi
+    echo "   $name: $good passed, $bad failed"
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+unit_tests() {
+    for source in core/test/test_*.c ext/test/test_*.c; do
+        [ -e "$source" ] || continue
+        name=$(basename "$source" .c)
+        part "$name" "$build/test/$name"
+    done
+}
+
+sql_tests() {
+    [ -e sql-tests/run.c ] || return
+    if [ -e sql-tests/test_runner.sh ]; then
+        part "runner's own tests" sh sql-tests/test_runner.sh "$build/run"
+    fi
+    set -- sql-tests/*.slt
+    if [ -e "$1" ]; then
+        part "sql-tests" "$build/run" -e "$extension" "$@"
+    fi
+    if [ -n "${SLT_CORPUS:-}" ]; then
+        set -f
+        IFS=$(printf "\n\b")
+        # Split at line ends only.
+        # shellcheck disable=SC2046
+        set -- $(find "$SLT_CORPUS" -type f \( -name "*.test" -o -name "*.slt" \) | sort)
+        unset IFS
+        set +f
+        part "public corpus" "$build/run" -e "$extension" "$@"
+    fi
+}
+
+differential_test() {
+    [ -e sql-tests/differential.c ] || return
+    # $seed_options is empty or two words.
+    # shellcheck disable=SC2086
+    part "differential, $statements statements" "$build/differential" \
+        -e "$extension" -n "$statements" $seed_options
+}
+
+replay() {
+    for source in fuzz/fuzz_*.c; do
+        [ -e "$source" ] || continue
+        name=$(basename "$source" .c)
+        part "replay of $name" "$build/replay/$name" "fuzz/corpus/${name#fuzz_}"
+    done
+}
+
+if [ "$only" != replay ]; then
+    unit_tests
+    sql_tests
+    differential_test
+fi
+replay
+
+if [ $((passed + failed)) -eq 0 ]; then
+    echo "not ok: no test ran"
+    failed=1
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
