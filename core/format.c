@@ -232,6 +232,10 @@ int lkv_format_parse_segment(lkv_bytes bytes, lkv_segment_header *out, const cha
         *why = "segment header: checksum mismatch";
         return LKV_CORRUPT;
     }
+    if (lkv_format_get_u32(at + 28) != 0 || lkv_format_get_u32(at + 56) != 0) {
+        *why = "segment header: not of this format"; /* F1 */
+        return LKV_CORRUPT;
+    }
     memcpy(out->store_id, at + 8, LKV_ID_SIZE);
     out->number = lkv_format_get_u32(at + 24);
     out->base = lkv_format_get_u64(at + 32);

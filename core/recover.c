@@ -100,7 +100,7 @@ static int apply(lkv_store *store, const lkv_record *record, lkv_loc loc)
     return lkv_memindex_put(store->index, record->key, loc, &old);
 }
 
-/* The commit's own words must be those that the records before it make true. F4 */
+/* The commit's own words must be those that the records before it make true. F6 */
 static int check_commit(const lkv_record *record, const lkv_hash *hash,
                         uint64_t covered, lkv_end *at, const char **why)
 {

@@ -53,7 +53,7 @@ int lkv_log_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
     return rc;
 }
 
-/* Segments lie one after the other, and have numbers that a location can hold. F5 */
+/* Segments lie one after the other, and have numbers that a location can hold. F9 */
 static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error *err)
 {
     for (uint32_t i = 0; i < count; i++) {
