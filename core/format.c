@@ -96,40 +96,53 @@ static int known_type(unsigned type, const char **why)
     return LKV_OK;
 }
 
-int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *record, size_t *need,
-                     const char **why)
+/* How far the record goes: nothing else of it is looked at before its checksum. F2 */
+static int extent(const uint8_t *at, size_t have, size_t *size, size_t *need,
+                  const char **why)
 {
-    unsigned type;
-    size_t key_size, value_size;
+    uint64_t lengths;
 
     if (have < LKV_RECORD_HEADER) {
         *need = LKV_RECORD_HEADER;
         return LKV_ABSENT;
     }
-    type = at[4];
-    key_size = lkv_format_get_u32(at + 5);
-    value_size = lkv_format_get_u32(at + 9);
-    if (known_type(type, why) != LKV_OK) {
-        return LKV_CORRUPT;
-    }
-    if (key_size + value_size > LKV_SEGMENT_MAX - LKV_RECORD_HEADER) {
+    lengths = (uint64_t)lkv_format_get_u32(at + 5) + lkv_format_get_u32(at + 9);
+    if (lengths > LKV_SEGMENT_MAX - LKV_RECORD_HEADER) {
         *why = "record is longer than a segment";
         return LKV_CORRUPT;
     }
-    record->size = LKV_RECORD_HEADER + key_size + value_size;
-    if (have < record->size) {
-        *need = record->size;
+    *size = LKV_RECORD_HEADER + (size_t)lengths;
+    if (have < *size) {
+        *need = *size;
         return LKV_ABSENT;
     }
+    return LKV_OK;
+}
+
+/* Takes apart a record that is all there. */
+static int take(const uint8_t *at, size_t size, lkv_record *record, const char **why)
+{
+    unsigned type = at[4];
+    size_t key_size = lkv_format_get_u32(at + 5);
+
+    if (known_type(type, why) != LKV_OK) {
+        return LKV_CORRUPT;
+    }
+    record->size = size;
     record->kind = (enum lkv_kind)(type & TYPE_KIND);
     record->tag = (type & TYPE_TAG) >> TYPE_TAG_SHIFT;
     record->moved = (type & TYPE_MOVED) != 0;
     record->revision = 0;
     record->time_ms = 0;
     record->key = (lkv_bytes){at + LKV_RECORD_HEADER, key_size};
-    record->value = (lkv_bytes){at + LKV_RECORD_HEADER + key_size, value_size};
+    record->value = (lkv_bytes){at + LKV_RECORD_HEADER + key_size,
+                                size - LKV_RECORD_HEADER - key_size};
+    if (record->kind == LKV_KIND_TOMBSTONE && record->value.size > 0) {
+        *why = "a tombstone has a value";
+        return LKV_CORRUPT;
+    }
     if (record->moved) {
-        if (value_size < MOVED_SIZE) {
+        if (record->value.size < MOVED_SIZE) {
             *why = "moved record is too short";
             return LKV_CORRUPT;
         }
@@ -142,16 +155,24 @@ int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *record, size_t 
     return LKV_OK;
 }
 
+int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *record, size_t *need,
+                     const char **why)
+{
+    size_t size = 0;
+    int rc = extent(at, have, &size, need, why);
+    return rc == LKV_OK ? take(at, size, record, why) : rc;
+}
+
 int lkv_format_parse(const uint8_t *at, size_t have, lkv_record *record, size_t *need,
                      const char **why)
 {
-    int rc = lkv_format_shape(at, have, record, need, why);
-    if (rc == LKV_OK &&
-        lkv_format_get_u32(at) != lkv_crc32(0, at + 4, record->size - 4)) {
+    size_t size = 0;
+    int rc = extent(at, have, &size, need, why);
+    if (rc == LKV_OK && lkv_format_get_u32(at) != lkv_crc32(0, at + 4, size - 4)) {
         *why = "checksum mismatch"; /* F2 */
         rc = LKV_CORRUPT;
     }
-    return rc;
+    return rc == LKV_OK ? take(at, size, record, why) : rc;
 }
 
 static void commit_value(uint8_t *out, const lkv_commit_record *commit)
