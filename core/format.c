@@ -307,8 +307,8 @@ int lkv_format_parse_root(lkv_bytes bytes, lkv_root *root, const char **why)
     root->meta.size = lkv_format_get_u32(at + 40);
     size = (uint64_t)LKV_ROOT_HEADER + (uint64_t)root->segments * LKV_ROOT_SEGMENT +
            root->meta.size + 4;
-    if (root->segments == 0 || root->block == 0 || size != bytes.size ||
-        lkv_format_get_u32(at + 44) != 0) {
+    if (root->segments == 0 || root->block == 0 || root->meta.size > LKV_META_MAX ||
+        size != bytes.size || lkv_format_get_u32(at + 44) != 0) {
         *why = "lengths do not fit together";
         return LKV_CORRUPT;
     }

@@ -53,7 +53,9 @@ int lkv_log_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
     return rc;
 }
 
-/* Segments lie one after the other, and have numbers that a location can hold. F9 */
+/* Segments lie one after the other, and have numbers that a location can hold. Each
+ * closed one has a record, so that no two have one base, and the header (F8) tells a
+ * number that is listed twice. F9 */
 static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error *err)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -61,7 +63,7 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
         int last = i + 1 == count;
         if (at->number == 0 || at->number > LKV_SEGMENT_NUMBER_MAX ||
             (last ? at->size != 0
-                  : at->size < LKV_SEGMENT_HEADER || at->size > LKV_SEGMENT_MAX ||
+                  : at->size <= LKV_SEGMENT_HEADER || at->size > LKV_SEGMENT_MAX ||
                         segments[i + 1].base !=
                             at->base + at->size - LKV_SEGMENT_HEADER)) {
             return lkv_log_error(err, LKV_CORRUPT,

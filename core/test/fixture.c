@@ -222,3 +222,22 @@ const char *contents_anew(lkv_storage *storage, const lkv_os *os)
     lkv_close(store);
     return result;
 }
+
+const char *contents_of(const store_image *image)
+{
+    lkv_storage *memory;
+    storage_fault fault;
+    const char *result;
+    os_fault os;
+
+    os_fault_init(&os);
+    CHECK_INT(lkv_storage_mem_open(&os.os, 64, &memory), LKV_OK);
+    image_put(image, memory);
+    storage_fault_init(&fault, memory);
+    result = contents_anew(&fault.base, &os.os);
+    CHECK_SIZE(fault.writes + fault.roots + fault.ends + fault.syncs, 0); /* F11 */
+    storage_fault_free(&fault);
+    lkv_storage_mem_close(memory);
+    CHECK_SIZE(os.live, 0);
+    return result;
+}

@@ -6,7 +6,7 @@
 #define LKV_TEST_FIXTURE_H
 
 #include "check.h"
-#include "litekv.h"
+#include "image.h"
 #include "os_fault.h"
 #include "storage_fault.h"
 
@@ -48,5 +48,7 @@ uint32_t mark(lkv_store *store);
 const char *contents(lkv_store *store);
 /* The same of a new handle on `storage`. */
 const char *contents_anew(lkv_storage *storage, const lkv_os *os);
+/* The same of a store with the bytes of `image`, looked at but not written to. */
+const char *contents_of(const store_image *image);
 
 #endif

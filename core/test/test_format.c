@@ -3,7 +3,6 @@
  * but them is taken for a record, a segment or a root.
  */
 #include "fixture.h"
-#include "image.h"
 
 #include <stdlib.h>
 #include <string.h>
