@@ -210,11 +210,10 @@ static int catch_up(lkv_store *store, const lkv_end *own, const lkv_end *end,
         rc = replay(store, &scan, &at, err);
     }
     if (rc == LKV_OK) {
-        int rolled = at.segment != end->segment && end->offset == LKV_SEGMENT_HEADER;
         if (at.revision != end->revision || at.chain != end->chain ||
             at.live_keys != end->live_keys ||
             at.live_keys != lkv_memindex_count(store->index) ||
-            (!rolled && (at.segment != end->segment || at.offset != end->offset))) {
+            at.segment != end->segment || at.offset != end->offset) { /* F7, F10 */
             rc =
                 lkv_log_damage(err, end->segment, end->offset,
                                "the log does not end in the commit that was published");
@@ -239,10 +238,11 @@ int lkv_recover(lkv_store *store, lkv_error *err)
     if (rc == LKV_OK) {
         rc = lkv_log_load_root(log, err);
     }
-    if (rc == LKV_OK && (memcmp(end.store_id, log->at.store_id, LKV_ID_SIZE) != 0 ||
-                         end.generation != log->at.generation ||
-                         end.segment != log->segments[log->count - 1].number ||
-                         end.offset < LKV_SEGMENT_HEADER)) {
+    if (rc == LKV_OK &&
+        (memcmp(end.store_id, log->at.store_id, LKV_ID_SIZE) != 0 ||
+         end.generation != log->at.generation ||
+         end.segment != log->segments[log->count - 1].number ||
+         end.offset < LKV_SEGMENT_HEADER || end.offset > LKV_SEGMENT_MAX)) {
         rc = lkv_log_error(err, LKV_CORRUPT, "the root and the end of the log differ");
     }
     if (rc == LKV_OK) {

@@ -1,0 +1,650 @@
+/*
+ * test_recover.c - what a handle finds in a log, whatever was done to it: by other
+ * handles, by a backup put back, by damage.
+ */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NOT_THE_END "the log does not end in the commit that was published"
+
+/* A transaction that was undone, and a retry of equal size over it that was torn: its
+ * record is there, its commit is still the old one's. F6 */
+static void commit_of_another_past(void)
+{
+    uint8_t *value;
+    craft c;
+
+    craft_begin(&c);
+    craft_record(&c, LKV_KIND_PUT, "a", "0");
+    craft_commit(&c, 1);
+    craft_record(&c, LKV_KIND_PUT, "a", "1");
+    craft_commit(&c, 1);
+    craft_end(&c);
+    CHECK_TEXT(contents_of(&c.image), "a=1");
+    value = image_at(&c.image, 1, 64 + 15 + 61);
+    lkv_format_record(value, LKV_KIND_PUT, 0, text_bytes("a"), text_bytes("2"));
+    CHECK_TEXT(contents_of(&c.image),
+               "error -2: segment 1, offset 155: chain checksum mismatch");
+    image_free(&c.image);
+}
+
+/* Commits that are right but for one thing. F6 */
+static void commit_out_of_place(void)
+{
+    for (int wrong = 0; wrong < 7; wrong++) {
+        static const char *const texts[] = {
+            "a=0 b=1",
+            "error -2: segment 1, offset 155: the commit does not follow the one "
+            "before it",
+            "error -2: segment 1, offset 155: the commit does not follow the one "
+            "before it",
+            "error -2: segment 1, offset 155: the commit does not follow the one "
+            "before it",
+            "error -2: segment 1, offset 155: chain checksum mismatch",
+            "error -2: segment 1, offset 155: chain checksum mismatch",
+            "error -2: segment 1, offset 155: chain checksum mismatch",
+        };
+        lkv_commit_record before;
+        craft c;
+
+        craft_begin(&c);
+        craft_record(&c, LKV_KIND_PUT, "a", "0");
+        craft_commit(&c, 1);
+        before = c.commit;
+        craft_record(&c, LKV_KIND_PUT, "b", "1");
+        c.commit.revision += wrong == 1;
+        c.commit.revision -= wrong == 2;
+        c.covered += wrong == 3;
+        if (wrong == 4) { /* as if it were the first */
+            lkv_format_chain_start(&c.hash, c.image.end.store_id, 0, 76);
+            lkv_hash_add(&c.hash, image_at(&c.image, 1, 140), 15);
+        } else if (wrong == 5) { /* at another offset */
+            lkv_format_chain_start(&c.hash, c.image.end.store_id, before.chain, 77);
+            lkv_hash_add(&c.hash, image_at(&c.image, 1, 140), 15);
+        } else if (wrong == 6) { /* in another store */
+            uint8_t id[LKV_ID_SIZE] = {1};
+            lkv_format_chain_start(&c.hash, id, before.chain, 76);
+            lkv_hash_add(&c.hash, image_at(&c.image, 1, 140), 15);
+        }
+        craft_commit(&c, 2);
+        craft_end(&c);
+        CHECK_TEXT(contents_of(&c.image), texts[wrong]);
+        image_free(&c.image);
+    }
+}
+
+/* The chain value goes over each field of the commit but itself. */
+static void every_field_of_a_commit(void)
+{
+    for (size_t at = LKV_RECORD_HEADER; at < LKV_COMMIT_SIZE; at++) {
+        uint8_t *commit;
+        craft c;
+        craft_begin(&c);
+        craft_record(&c, LKV_KIND_PUT, "a", "0");
+        craft_commit(&c, 1);
+        craft_end(&c);
+        commit = image_at(&c.image, 1, 79);
+        commit[at] ^= 1;
+        lkv_format_u32(commit, lkv_crc32(0, commit + 4, LKV_COMMIT_SIZE - 4));
+        CHECK_HAS(contents_of(&c.image), "error -2: segment 1, offset 79: ");
+        image_free(&c.image);
+    }
+}
+
+/* A value that is a log with commits: of another store, and of this one. F6 */
+static void commit_inside_a_value(void)
+{
+    lkv_row row = {text_bytes("log"), {NULL, 0}, 0};
+    store_image image, inner;
+    fixture f;
+    const char *want;
+
+    fixture_open(&f, 64);
+    commit_text(f.store, "a", "1");
+    commit_text(f.store, "a", "2");
+    image_take(&inner, f.storage);
+    begin(f.store);
+    row.value = (lkv_bytes){inner.segments[0].bytes, inner.segments[0].size};
+    CHECK_INT(lkv_put(f.store, &row, &f.err), LKV_OK);
+    row.key = text_bytes("log2");
+    row.value =
+        (lkv_bytes){inner.segments[0].bytes + 140, 76}; /* begins with a record */
+    CHECK_INT(lkv_put(f.store, &row, &f.err), LKV_OK);
+    prepare_and_commit(f.store);
+    want = contents(f.store);
+    CHECK_HAS(want, "a=2 <3 ");
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), want);
+
+    /* An end that points behind a commit within the value. */
+    image_take(&image, f.storage);
+    image.end = inner.end;
+    image.end.offset = inner.end.offset + 13 + 3 + inner.end.offset;
+    CHECK_TEXT(contents_of(&image), "error -2: segment 1, offset 448: " NOT_THE_END);
+    image_free(&image);
+    image_free(&inner);
+    fixture_close(&f);
+}
+
+/* F7 */
+static void wrong_live_keys(void)
+{
+    static const uint64_t says[] = {0, 1, 3, UINT64_MAX};
+    for (size_t k = 0; k < CASES(says); k++) {
+        craft c;
+        craft_begin(&c);
+        craft_record(&c, LKV_KIND_PUT, "a", "1");
+        craft_record(&c, LKV_KIND_PUT, "b", "1");
+        craft_record(&c, LKV_KIND_PUT, "a", "2");
+        craft_commit(&c, says[k]);
+        craft_end(&c);
+        CHECK_TEXT(contents_of(&c.image),
+                   "error -2: segment 1, offset 170: " NOT_THE_END);
+        c.image.end.live_keys = 2;
+        CHECK_TEXT(contents_of(&c.image),
+                   "error -2: segment 1, offset 170: " NOT_THE_END);
+        image_free(&c.image);
+    }
+}
+
+/* Three segments of a store with all kinds of records. */
+static void fill_three(fixture *f)
+{
+    f->storage->segment = 300;
+    commit_text(f->store, "a", "1");
+    commit_text(f->store, "b", "2");
+    begin(f->store);
+    CHECK_INT(put_filler(f->store, "c", 70, 1), LKV_OK);
+    CHECK_INT(put_text(f->store, "", ""), LKV_OK);
+    CHECK_INT(delete_text(f->store, "a"), LKV_OK);
+    CHECK_INT(put_filler(f->store, "b", 120, 2), LKV_OK);
+    prepare_and_commit(f->store);
+    commit_text(f->store, "b", NULL);
+    commit_text(f->store, "d", "4");
+}
+
+static void fix_header(uint8_t *header)
+{
+    lkv_format_u32(header + 60, lkv_crc32(0, header, 60));
+}
+
+/* F8 */
+static void foreign_segment(void)
+{
+    static const size_t fields[] = {8, 15, 23, 24, 32, 39};
+    store_image image;
+    fixture f;
+    const char *want;
+
+    fixture_open(&f, 64);
+    fill_three(&f);
+    want = contents(f.store);
+    image_take(&image, f.storage);
+    CHECK_INT(image.count, 3);
+    for (uint32_t number = 1; number <= 3; number++) {
+        uint8_t *header = image_at(&image, number, 0);
+        for (size_t k = 0; k < CASES(fields); k++) {
+            char text[100] =
+                "error -2: segment ?, offset 0: the segment is not the root's";
+            text[18] = (char)('0' + number);
+            header[fields[k]] ^= 4;
+            fix_header(header);
+            CHECK_TEXT(contents_of(&image), text);
+            header[fields[k]] ^= 4;
+            fix_header(header);
+        }
+    }
+    CHECK_TEXT(contents_of(&image), want);
+    image_free(&image);
+    fixture_close(&f);
+}
+
+/* F10: each field of the end. */
+static void end_differs(void)
+{
+    store_image image;
+    lkv_end end;
+    fixture f;
+
+    fixture_open(&f, 64);
+    fill_three(&f);
+    image_take(&image, f.storage);
+    end = image.end;
+    CHECK_INT(end.segment, 3);
+    for (int field = 0; field < 16; field++) {
+        const char *text = "the root and the end of the log differ";
+        image.end = end;
+        switch (field) {
+        case 0:
+            image.end.store_id[15] ^= 1;
+            break;
+        case 1:
+            image.end.generation++;
+            break;
+        case 2:
+            image.end.segment = 2;
+            break;
+        case 3:
+            image.end.segment = 4;
+            break;
+        case 4:
+            image.end.offset = 63;
+            break;
+        case 5:
+            image.end.offset = 0;
+            break;
+        case 6:
+            image.end.offset = LKV_SEGMENT_MAX + 1;
+            break;
+        case 7:
+            image.end.revision++;
+            text = NOT_THE_END;
+            break;
+        case 8:
+            image.end.chain ^= 1;
+            text = NOT_THE_END;
+            break;
+        case 9:
+            image.end.live_keys++;
+            text = NOT_THE_END;
+            break;
+        case 10: /* the commit before the last one */
+            image.end.offset -= 76;
+            text = NOT_THE_END;
+            break;
+        case 11: /* no whole commit */
+            image.end.offset -= 1;
+            text = "record runs past the end";
+            break;
+        case 12: /* a record without its commit */
+            image.end.offset -= 61;
+            text = NOT_THE_END;
+            break;
+        case 13: /* beyond what is there */
+            image.end.offset += 1;
+            text = "record runs past the end";
+            break;
+        case 14:
+            image.end.offset = LKV_SEGMENT_MAX;
+            text = "the segment is cut short";
+            break;
+        case 15:
+            image.end.offset = 64;
+            text = NOT_THE_END;
+            break;
+        default:
+            break;
+        }
+        if (!CHECK_HAS(contents_of(&image), text)) {
+            CHECK_INT(field, -1);
+        }
+        CHECK_HAS(contents_of(&image), "error -2: ");
+    }
+    image_free(&image);
+    fixture_close(&f);
+}
+
+/* An end in a segment without a commit, which no writer leaves: the commit that it
+ * speaks of is the last one, but a record stands between. F10 */
+static void end_in_an_empty_segment(void)
+{
+    for (int record = 0; record < 2; record++) {
+        craft c;
+        craft_begin(&c);
+        craft_record(&c, LKV_KIND_PUT, "a", "1");
+        craft_commit(&c, 1);
+        if (record) {
+            craft_record(&c, LKV_KIND_PUT, "a", "2");
+        }
+        craft_segment(&c, 2);
+        craft_end(&c);
+        CHECK_TEXT(contents_of(&c.image),
+                   "error -2: segment 2, offset 64: " NOT_THE_END);
+        image_free(&c.image);
+    }
+}
+
+/* F10: whole transactions behind the end, and garbage. */
+static void bytes_after_the_end(void)
+{
+    store_image image;
+    lkv_bytes more = filler(300, 9);
+    lkv_end first;
+    fixture f;
+
+    fixture_open(&f, 64);
+    commit_text(f.store, "a", "1");
+    image_take(&image, f.storage);
+    first = image.end;
+    image_free(&image);
+    commit_text(f.store, "b", "2");
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), "a=1 b=2");
+    CHECK_INT(f.storage->ops->publish_end(f.storage, &first, NULL), LKV_OK);
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), "a=1");
+    fixture_reopen(&f);
+    commit_text(f.store, "c", "3");
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), "a=1 c=3");
+    image_take(&image, f.storage);
+    CHECK_INT(f.storage->ops->write(f.storage, 1, image.end.offset, more, NULL),
+              LKV_OK);
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), "a=1 c=3");
+    image_free(&image);
+    fixture_close(&f);
+}
+
+/* Where the record, or the header, begins that holds byte `at` of a segment. */
+static unsigned long beginning(const struct image_segment *segment, size_t at)
+{
+    size_t offset = LKV_SEGMENT_HEADER;
+    if (at < LKV_SEGMENT_HEADER) {
+        return 0;
+    }
+    for (;;) {
+        const char *why = "";
+        lkv_record record;
+        size_t need;
+        if (lkv_format_parse(segment->bytes + offset, segment->size - offset, &record,
+                             &need, &why) != LKV_OK) {
+            abort();
+        }
+        if (at < offset + record.size) {
+            return (unsigned long)offset;
+        }
+        offset += record.size;
+    }
+}
+
+/* F11: each byte of the log, another: an error that names the place, and no write. */
+static void every_byte(void)
+{
+    store_image image;
+    fixture f;
+    const char *want;
+
+    fixture_open(&f, 64);
+    fill_three(&f);
+    want = contents(f.store);
+    image_take(&image, f.storage);
+    CHECK_TEXT(contents_of(&image), want);
+    for (unsigned i = 0; i < image.count; i++) {
+        struct image_segment *at = &image.segments[i];
+        for (size_t k = 0; k < at->size; k++) {
+            uint8_t old = at->bytes[k];
+            const uint8_t tries[] = {(uint8_t)(old ^ 1), (uint8_t)(old ^ 0x80), 0,
+                                     0xff};
+            unsigned long offset = beginning(at, k);
+            for (size_t t = 0; t < CASES(tries); t++) {
+                char text[64];
+                if (tries[t] == old) {
+                    continue;
+                }
+                at->bytes[k] = tries[t];
+                (void)snprintf(text, sizeof(text),
+                               "error -2: segment %u, offset %lu: ", at->number,
+                               offset);
+                CHECK_HAS(contents_of(&image), text);
+            }
+            at->bytes[k] = old;
+        }
+    }
+    image_free(&image);
+    fixture_close(&f);
+}
+
+/* A segment that storage has less of than the root says, or nothing. F11 */
+static void cut_short(void)
+{
+    store_image image;
+    fixture f;
+
+    fixture_open(&f, 64);
+    fill_three(&f);
+    image_take(&image, f.storage);
+    for (unsigned i = 0; i < image.count; i++) {
+        size_t size = image.segments[i].size;
+        for (size_t less = 0; less < size; less += 1 + less / 16) {
+            image.segments[i].size = less;
+            CHECK_HAS(contents_of(&image), "error -2: segment ");
+        }
+        image.segments[i].size = size;
+    }
+    image_free(&image);
+    fixture_close(&f);
+}
+
+/* F12: what a handle has read it does not read again, which damage there shows. */
+static void goes_on_from_its_commit(void)
+{
+    for (int rolls = 0; rolls < 2; rolls++) {
+        lkv_store *other;
+        lkv_bytes view;
+        uint8_t *early;
+        fixture f;
+
+        fixture_open(&f, 64);
+        f.storage->segment = rolls ? 250 : 100000;
+        CHECK_INT(lkv_open(f.storage, &f.os.os, &other), LKV_OK);
+        CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+        commit_text(f.store, "a", "1");
+        commit_text(f.store, "b", "1");
+        CHECK_TEXT(contents(other), "");
+        CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+        CHECK_TEXT(contents(other), "a=1 b=1");
+        CHECK_INT(f.memory->ops->read(f.memory, 1, 64, 15, &view, NULL), LKV_OK);
+        early = (uint8_t *)(uintptr_t)view.data;
+        early[14] ^= 1;
+        commit_text(f.store, "a", "2");
+        commit_text(f.store, "b", NULL);
+        commit_text(f.store, "c", "3");
+        CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+        CHECK_TEXT(contents(other), "a=2 c=3");
+        CHECK_HAS(contents_anew(f.storage, &f.os.os),
+                  "error -2: segment 1, offset 64: checksum mismatch");
+        /* The other way round: the handle that was behind writes. */
+        commit_text(other, "d", "4");
+        begin(f.store);
+        CHECK_TEXT(contents(f.store), "a=2 c=3 d=4");
+        lkv_rollback(f.store);
+        lkv_close(other);
+        fixture_close(&f);
+    }
+}
+
+/* A refresh that finds nothing new reads the end, and nothing else. */
+static void nothing_new(void)
+{
+    fixture f;
+    fixture_open(&f, 64);
+    commit_text(f.store, "a", "1");
+    storage_fault_arm(&f.fault, 0, 0, LKV_OK);
+    CHECK_INT(lkv_refresh(f.store, &f.err), LKV_OK);
+    CHECK_SIZE(f.fault.calls, 1);
+    fixture_close(&f);
+}
+
+/* Another log takes the place of the one that the handle stands in. */
+static void check_replaced(const char *first, const char *second, unsigned same,
+                           unsigned only_first, unsigned only_second)
+{
+    store_image replaced;
+    lkv_cursor *cursor;
+    fixture f, g;
+    const char *want;
+
+    fixture_open(&f, 64);
+    fixture_open(&g, 64); /* the same identity */
+    for (unsigned i = 0; i < same; i++) {
+        commit_text(f.store, "k", "0");
+        commit_text(g.store, "k", "0");
+    }
+    for (unsigned i = 0; i < only_first; i++) {
+        commit_text(f.store, first, "1");
+    }
+    for (unsigned i = 0; i < only_second; i++) {
+        commit_text(g.store, second, "2");
+    }
+    image_take(&replaced, g.storage);
+    CHECK_INT(lkv_cursor_open(f.store, &cursor), LKV_OK);
+    CHECK(lkv_cursor_first(cursor) >= 0);
+    image_put(&replaced, f.storage);
+    CHECK_INT(lkv_refresh(f.store, &f.err), LKV_OK);
+    want = contents(g.store);
+    CHECK_TEXT(contents(f.store), want);
+    CHECK(lkv_cursor_next(cursor) >= 0);
+    lkv_cursor_close(cursor);
+    commit_text(f.store, "z", "9");
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), contents(f.store));
+    image_free(&replaced);
+    fixture_close(&f);
+    fixture_close(&g);
+}
+
+/* F12: as a backup put back does, or a follower that went another way. */
+static void replaced_log(void)
+{
+    check_replaced("a", "a", 0, 1, 1); /* equal sizes and revisions */
+    check_replaced("a", "b", 0, 1, 1);
+    check_replaced("a", "a", 3, 2, 2);
+    check_replaced("a", "b", 3, 1, 2); /* longer */
+    check_replaced("a", "b", 1, 2, 7);
+    check_replaced("a", "a", 1, 5, 9);
+    check_replaced("aaaaaaaaaaaaaaaaaaaa", "b", 1, 1, 9); /* commits elsewhere */
+}
+
+/* F12 */
+static void shorter_log(void)
+{
+    check_replaced("a", "b", 0, 2, 1);
+    check_replaced("a", "b", 3, 2, 0);
+    check_replaced("a", "b", 0, 3, 0);
+    check_replaced("a", "a", 2, 9, 3);
+}
+
+static void store_made_anew(void)
+{
+    fixture f;
+    fixture_open(&f, 64);
+    commit_text(f.store, "a", "1");
+    CHECK_INT(lkv_create(f.storage, &f.os.os, text_bytes("new"), &f.err), LKV_OK);
+    CHECK_INT(lkv_refresh(f.store, &f.err), LKV_OK);
+    CHECK_TEXT(contents(f.store), "");
+    CHECK_BYTES(lkv_meta(f.store).data, lkv_meta(f.store).size, "new", 3);
+    commit_text(f.store, "b", "2");
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), "b=2");
+    fixture_close(&f);
+}
+
+/* A handle's own commit is damaged: it reads all, and finds the damage. */
+static void own_commit_damaged(void)
+{
+    lkv_store *other;
+    lkv_bytes view;
+    fixture f;
+
+    fixture_open(&f, 64);
+    commit_text(f.store, "a", "1");
+    CHECK_INT(lkv_open(f.storage, &f.os.os, &other), LKV_OK);
+    CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+    commit_text(f.store, "b", "2");
+    CHECK_INT(f.memory->ops->read(f.memory, 1, 79, 61, &view, NULL), LKV_OK);
+    *((uint8_t *)(uintptr_t)view.data + 30) ^= 1;
+    CHECK_INT(lkv_refresh(other, &f.err), LKV_CORRUPT);
+    CHECK_TEXT(f.err.text, "segment 1, offset 79: checksum mismatch");
+    CHECK_SIZE(lkv_count(other), 0);
+    CHECK_TEXT(contents(other), "");
+    *((uint8_t *)(uintptr_t)view.data + 30) ^= 1;
+    CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+    CHECK_TEXT(contents(other), "a=1 b=2");
+    lkv_close(other);
+    fixture_close(&f);
+}
+
+/* Each allocation and each call of the storage fails: once, and from then on. With
+ * `behind`, the handle stands on an early commit and a cursor on a row. */
+static void check_failures_of(int behind, int begins, int part, int for_good)
+{
+    for (uint64_t n = 1;; n++) {
+        lkv_store *other;
+        lkv_cursor *cursor;
+        const char *want;
+        uint64_t failures;
+        fixture f;
+        int rc;
+
+        fixture_open(&f, 64);
+        CHECK_INT(lkv_open(f.storage, &f.os.os, &other), LKV_OK);
+        f.storage->segment = 250;
+        if (behind) {
+            commit_text(f.store, "b", "1");
+            CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+        }
+        CHECK_INT(lkv_cursor_open(other, &cursor), LKV_OK);
+        CHECK(lkv_cursor_first(cursor) >= 0);
+        fill_three(&f);
+        want = contents(f.store);
+        os_fault_arm(&f.os, part == 0 ? n : 0, for_good);
+        storage_fault_arm(&f.fault, part == 1 ? n : 0, for_good, LKV_FAILED);
+        f.fault.owner = other;
+        rc = begins ? lkv_begin(other, 0, &f.err) : lkv_refresh(other, &f.err);
+        failures = f.os.failures + f.fault.failures;
+        os_fault_arm(&f.os, 0, 0);
+        storage_fault_arm(&f.fault, 0, 0, LKV_OK);
+        if (failures == 0) {
+            CHECK_INT(rc, LKV_OK);
+        } else if (rc != LKV_OK) {
+            CHECK_INT(rc, part == 0 ? LKV_NOMEM : LKV_FAILED);
+            CHECK_INT(lkv_in_transaction(other), 0);
+            if (!begins || n > 1) { /* the lock comes first */
+                CHECK_SIZE(lkv_count(other), 0);
+                CHECK_TEXT(contents(other), "");
+            }
+            CHECK(lkv_cursor_next(cursor) != LKV_OK || behind);
+            CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+        }
+        CHECK_TEXT(contents(other), want);
+        lkv_rollback(other);
+        commit_text(other, "x", "5");
+        commit_text(f.store, "y", "6");
+        CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+        CHECK_TEXT(contents(other), contents(f.store));
+        lkv_cursor_close(cursor);
+        lkv_close(other);
+        fixture_close(&f);
+        if (failures == 0) {
+            CHECK(n > 3);
+            break;
+        }
+    }
+}
+
+static void refresh_fails_anywhere(void)
+{
+    for (int i = 0; i < 16; i++) {
+        check_failures_of(i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1);
+    }
+}
+
+static const check_case cases[] = {CASE(commit_of_another_past),
+                                   CASE(commit_out_of_place),
+                                   CASE(every_field_of_a_commit),
+                                   CASE(commit_inside_a_value),
+                                   CASE(wrong_live_keys),
+                                   CASE(foreign_segment),
+                                   CASE(end_differs),
+                                   CASE(end_in_an_empty_segment),
+                                   CASE(bytes_after_the_end),
+                                   CASE(every_byte),
+                                   CASE(cut_short),
+                                   CASE(goes_on_from_its_commit),
+                                   CASE(nothing_new),
+                                   CASE(replaced_log),
+                                   CASE(shorter_log),
+                                   CASE(store_made_anew),
+                                   CASE(own_commit_damaged),
+                                   CASE(refresh_fails_anywhere)};
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv, cases, CASES(cases));
+}
