@@ -103,7 +103,7 @@ LKV_MUST_CHECK int lkv_put(lkv_store *store, const lkv_row *row, lkv_error *err)
 LKV_MUST_CHECK int lkv_delete(lkv_store *store, lkv_bytes key, lkv_error *err);
 
 /* Marks this point of the transaction; the mark is named by `*depth`: 0, 1, 2, ...
- * LKV_NOMEM. */
+ * LKV_MISUSE outside of one, LKV_NOMEM. */
 LKV_MUST_CHECK int lkv_mark(lkv_store *store, uint32_t *depth);
 
 /* Undoes everything after mark `depth`, which stays; younger marks go. Cannot fail. */

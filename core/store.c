@@ -151,7 +151,10 @@ int lkv_delete(lkv_store *store, lkv_bytes key, lkv_error *err)
 
 int lkv_mark(lkv_store *store, uint32_t *depth)
 {
-    int rc = lkv_log_mark_push(&store->log, store->journal.size, store->live_keys);
+    int rc = LKV_MISUSE;
+    if (store->log.open) {
+        rc = lkv_log_mark_push(&store->log, store->journal.size, store->live_keys);
+    }
     if (rc == LKV_OK) {
         *depth = (uint32_t)store->log.mark_count - 1;
     }

@@ -123,11 +123,23 @@ uint32_t mark(lkv_store *store)
     return depth;
 }
 
+/* Whether it is short and fit to be printed. */
+static int is_text(lkv_bytes bytes)
+{
+    const uint8_t *at = bytes.data;
+    for (size_t i = 0; i < bytes.size; i++) {
+        if (at[i] < ' ' || at[i] > '~') {
+            return 0;
+        }
+    }
+    return bytes.size <= 40;
+}
+
 static size_t add_row(char *text, size_t at, lkv_bytes key, lkv_bytes value)
 {
     const char *between = at > 0 ? " " : "";
     int size;
-    if (key.size > 40 || value.size > 40) {
+    if (!is_text(key) || !is_text(value)) {
         size = snprintf(text + at, TEXT_SIZE - at, "%s<%zu %08x>=<%zu %08x>", between,
                         key.size, lkv_crc32(0, key.data, key.size), value.size,
                         lkv_crc32(0, value.data, value.size));

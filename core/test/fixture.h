@@ -42,9 +42,10 @@ void begin(lkv_store *store);
 void prepare_and_commit(lkv_store *store);
 uint32_t mark(lkv_store *store);
 
-/* All that the store holds as "a=1 b=2", a long value as its length and checksum.
- * Checks on the way that both directions, lkv_get() and lkv_count() agree. The texts of
- * the last four calls are valid; begins with "error" when something failed. */
+/* All that the store holds as "a=1 b=2", what is long or no text as its length and
+ * checksum. Checks on the way that both directions, lkv_get() and lkv_count() agree.
+ * The texts of the last four calls are valid; begins with "error" when something
+ * failed. */
 const char *contents(lkv_store *store);
 /* The same of a new handle on `storage`. */
 const char *contents_anew(lkv_storage *storage, const lkv_os *os);

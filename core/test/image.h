@@ -8,7 +8,7 @@
 #include "format.h"
 #include "storage.h"
 
-#define IMAGE_SEGMENTS 32u
+#define IMAGE_SEGMENTS 128u
 
 typedef struct store_image {
     struct image_segment {
