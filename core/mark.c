@@ -58,11 +58,24 @@ void lkv_log_mark_pop(lkv_log *log, size_t count)
     }
 }
 
-/* Whether `mark` needs bytes that only the buffer has. */
+/* The stash that holds what `mark` needs, or NULL. */
+static const lkv_log_stash *find_stash(const lkv_log *log, const lkv_log_mark *mark)
+{
+    const lkv_log_stash *stash = log->stash;
+    while (stash != NULL &&
+           (stash->segments != mark->segments || stash->start > mark->flushed ||
+            stash->start + stash->size < mark->end)) {
+        stash = stash->older;
+    }
+    return stash;
+}
+
+/* Whether `mark` needs bytes that only the buffer has. After a rollback to a mark the
+ * buffer and a stash both hold them. */
 static int needs_buffer(const lkv_log *log, const lkv_log_mark *mark)
 {
     return mark->segments == log->count && mark->end > mark->flushed &&
-           mark->flushed >= log->buffer_at;
+           mark->flushed >= log->buffer_at && find_stash(log, mark) == NULL;
 }
 
 int lkv_log_stash_keep(lkv_log *log)
@@ -104,15 +117,20 @@ int lkv_log_stash_keep(lkv_log *log)
 static void refill(lkv_log *log, const lkv_log_mark *mark)
 {
     uint32_t size = mark->end - mark->flushed;
+    const lkv_log_stash *stash = size == 0 ? NULL : find_stash(log, mark);
     log->buffer_at = mark->flushed;
-    if (size == 0) {
-        return;
+    if (stash != NULL) {
+        memcpy(log->buffer, stash->bytes + (mark->flushed - stash->start), size);
     }
-    for (const lkv_log_stash *stash = log->stash; stash != NULL; stash = stash->older) {
-        if (stash->segments == mark->segments && stash->start <= mark->flushed &&
-            stash->start + stash->size >= mark->end) {
-            memcpy(log->buffer, stash->bytes + (mark->flushed - stash->start), size);
-            return;
+}
+
+/* Where other bytes will come now, no stash may still speak for them. */
+static void cut_stashes(lkv_log *log, const lkv_log_mark *mark)
+{
+    for (lkv_log_stash *stash = log->stash; stash != NULL; stash = stash->older) {
+        if (stash->segments == mark->segments &&
+            stash->start + stash->size > mark->end) {
+            stash->size = mark->end > stash->start ? mark->end - stash->start : 0;
         }
     }
 }
@@ -127,6 +145,7 @@ void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
         log->count--;
     }
     log->segments[log->count - 1].size = 0;
+    cut_stashes(log, mark);
     if (rolled || log->buffer_at > mark->flushed) {
         refill(log, mark);
     }
