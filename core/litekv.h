@@ -119,7 +119,8 @@ void lkv_release(lkv_store *store, uint32_t depth);
  * back by the storage's owner. */
 LKV_MUST_CHECK int lkv_prepare(lkv_store *store, lkv_error *err);
 
-/* Ends the transaction; what lkv_prepare() wrote is the store's content. */
+/* Ends the transaction; what lkv_prepare() wrote is the store's content: what came
+ * after the last one is undone. */
 void lkv_commit(lkv_store *store);
 
 /* Ends the transaction and undoes it; also after lkv_prepare(). Cannot fail; harmless

@@ -477,8 +477,24 @@ static void leave(lkv_log *log)
     log->views++;
 }
 
+/* What was appended after the last prepare is not part of any commit. */
+static void drop_unprepared(lkv_log *log)
+{
+    lkv_storage *storage = log->storage;
+    while (log->segments[log->count - 1].number != log->at.segment) {
+        storage->ops->rewind(storage, log->segments[log->count - 1].number, 0);
+        log->count--;
+    }
+    log->segments[log->count - 1].size = 0;
+    storage->ops->rewind(storage, log->at.segment, log->at.offset);
+    log->end = log->at.offset;
+}
+
 void lkv_log_commit(lkv_log *log)
 {
+    if (log->end != log->at.offset || log->root_changed) {
+        drop_unprepared(log);
+    }
     leave(log);
     log->buffer_at = log->flushed = log->end;
     if (log->buffer_size > KEPT_BUFFER) {

@@ -28,8 +28,9 @@ typedef struct lkv_log_mark {
     int root_changed;
     uint64_t covered;
     lkv_hash hash;
-    size_t journal;     /* the store's: size of its undo journal */
-    uint64_t live_keys; /* the store's */
+    size_t journal;     /* the store's: size of its undo journal, */
+    size_t prepared;    /* how much of that is prepared, */
+    uint64_t live_keys; /* and its live keys */
 } lkv_log_mark;
 
 /* A copy of buffered bytes that marks still need although the buffer let go of them. */
@@ -122,7 +123,8 @@ void lkv_log_commit(lkv_log *log);
 void lkv_log_rollback(lkv_log *log);
 
 /* mark.c: going back inside a transaction. */
-LKV_MUST_CHECK int lkv_log_mark_push(lkv_log *log, size_t journal, uint64_t live_keys);
+LKV_MUST_CHECK int lkv_log_mark_push(lkv_log *log, size_t journal, size_t prepared,
+                                     uint64_t live_keys);
 void lkv_log_mark_pop(lkv_log *log, size_t count); /* keeps `count` marks */
 void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark);
 void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark);

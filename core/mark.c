@@ -23,10 +23,11 @@ void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark)
     mark->covered = log->covered;
     mark->hash = log->hash;
     mark->journal = 0;
+    mark->prepared = 0;
     mark->live_keys = 0;
 }
 
-int lkv_log_mark_push(lkv_log *log, size_t journal, uint64_t live_keys)
+int lkv_log_mark_push(lkv_log *log, size_t journal, size_t prepared, uint64_t live_keys)
 {
     lkv_log_mark *mark;
     if (log->mark_count == log->mark_capacity) {
@@ -42,6 +43,7 @@ int lkv_log_mark_push(lkv_log *log, size_t journal, uint64_t live_keys)
     mark = &log->marks[log->mark_count++];
     lkv_log_mark_here(log, mark);
     mark->journal = journal;
+    mark->prepared = prepared;
     mark->live_keys = live_keys;
     return LKV_OK;
 }

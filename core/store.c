@@ -79,6 +79,7 @@ int lkv_begin(lkv_store *store, int64_t wait_ms, lkv_error *err)
     }
     lkv_log_begin(&store->log);
     store->deletes = 0;
+    store->prepared = 0;
     return LKV_OK;
 }
 
@@ -153,7 +154,8 @@ int lkv_mark(lkv_store *store, uint32_t *depth)
 {
     int rc = LKV_MISUSE;
     if (store->log.open) {
-        rc = lkv_log_mark_push(&store->log, store->journal.size, store->live_keys);
+        rc = lkv_log_mark_push(&store->log, store->journal.size, store->prepared,
+                               store->live_keys);
     }
     if (rc == LKV_OK) {
         *depth = (uint32_t)store->log.mark_count - 1;
@@ -161,10 +163,10 @@ int lkv_mark(lkv_store *store, uint32_t *depth)
     return rc;
 }
 
-static void undo(lkv_store *store, const lkv_log_mark *mark)
+static void undo(lkv_store *store, size_t journal)
 {
     lkv_store_before_change(store);
-    lkv_journal_undo(&store->journal, store->index, mark->journal);
+    lkv_journal_undo(&store->journal, store->index, journal);
     store->undone++;
 }
 
@@ -172,7 +174,8 @@ void lkv_rollback_to(lkv_store *store, uint32_t depth)
 {
     if (depth < store->log.mark_count) {
         const lkv_log_mark *mark = &store->log.marks[depth];
-        undo(store, mark);
+        undo(store, mark->journal);
+        store->prepared = mark->prepared;
         store->live_keys = mark->live_keys;
         lkv_log_rewind(&store->log, mark);
         lkv_log_mark_pop(&store->log, depth + 1);
@@ -186,10 +189,14 @@ void lkv_release(lkv_store *store, uint32_t depth)
 
 int lkv_prepare(lkv_store *store, lkv_error *err)
 {
-    if (!store->log.open) {
-        return LKV_OK;
+    int rc = LKV_OK;
+    if (store->log.open) {
+        rc = lkv_log_prepare(&store->log, store->live_keys, err);
+        if (rc == LKV_OK) {
+            store->prepared = store->journal.size;
+        }
     }
-    return lkv_log_prepare(&store->log, store->live_keys, err);
+    return rc;
 }
 
 static void leave(lkv_store *store)
@@ -203,6 +210,10 @@ void lkv_commit(lkv_store *store)
     if (!store->log.open) {
         return;
     }
+    if (store->journal.size > store->prepared) {
+        undo(store, store->prepared);
+        store->live_keys = store->log.at.live_keys;
+    }
     if (store->deletes > 0) {
         lkv_store_before_change(store);
         lkv_journal_bury(&store->journal, store->index);
@@ -214,7 +225,7 @@ void lkv_commit(lkv_store *store)
 void lkv_rollback(lkv_store *store)
 {
     if (store->log.open) {
-        undo(store, &store->log.begin);
+        undo(store, 0);
         lkv_log_rollback(&store->log);
         store->live_keys = store->log.at.live_keys;
         leave(store);

@@ -14,6 +14,7 @@ struct lkv_store {
     lkv_memindex
         *index; /* every key that is live; in a transaction also its tombstones */
     lkv_journal journal;
+    size_t prepared; /* bytes of the journal that the last lkv_prepare() covers */
     uint64_t live_keys;
     uint64_t deletes; /* in this transaction: tombstones may be in the index */
     uint64_t undone;  /* moves when records that locations name may have gone */
