@@ -193,7 +193,8 @@ typedef struct lkv_stats {
 /* Number of live keys; exact, at no cost. */
 uint64_t lkv_count(const lkv_store *store);
 
-/* Fills `stats`; reads the whole log once for `records` and `live_bytes`.
+/* Fills `stats` of where the handle stands, with zeros before the first refresh; reads
+ * the whole log once for `records` and `live_bytes`.
  * Errors as lkv_refresh(). */
 LKV_MUST_CHECK int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err);
 

@@ -259,6 +259,7 @@ static int flush(lkv_log *log, uint32_t offset, lkv_error *err)
 
     hash_to(log, offset);
     if (bytes.size > 0) {
+        log->views++; /* what storage showed may move */
         rc =
             log->storage->ops->write(log->storage, log->segments[log->count - 1].number,
                                      log->flushed, bytes, err);

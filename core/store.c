@@ -283,6 +283,9 @@ int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err)
     int rc;
 
     memset(stats, 0, sizeof(*stats));
+    if (!store->log.known) {
+        return LKV_OK;
+    }
     stats->live_keys = store->live_keys;
     stats->segments = store->log.count;
     stats->revision = store->log.at.revision;
