@@ -142,31 +142,43 @@ lkv_bytes lkv_cursor_key(const lkv_cursor *cursor)
     return (lkv_bytes){cursor->key, cursor->key_size};
 }
 
+/* The record that the cursor came to, or what the key has now when that one may be
+ * gone; LKV_NOWHERE when there is none. */
+static lkv_loc place(const lkv_cursor *cursor)
+{
+    lkv_loc loc = cursor->loc;
+    if (cursor->state == LKV_CURSOR_NOWHERE) {
+        return LKV_NOWHERE;
+    }
+    if (cursor->undone != cursor->store->undone) {
+        loc = lkv_memindex_get(cursor->store->index, lkv_cursor_key(cursor));
+    }
+    return lkv_loc_live(loc) ? loc : LKV_NOWHERE;
+}
+
 unsigned lkv_cursor_tag(const lkv_cursor *cursor)
 {
-    return lkv_loc_tag(cursor->loc);
+    lkv_loc loc = place(cursor);
+    return loc == LKV_NOWHERE ? 0 : lkv_loc_tag(loc);
 }
 
 int lkv_cursor_value(lkv_cursor *cursor, lkv_bytes *value, lkv_error *err)
 {
     lkv_store *store = cursor->store;
-    lkv_record record;
+    lkv_row row;
     int rc;
 
     if (cursor->state == LKV_CURSOR_LOST) {
         return LKV_NOMEM;
     }
-    if (cursor->undone != store->undone) {
-        lkv_loc loc = lkv_memindex_get(store->index, lkv_cursor_key(cursor));
-        if (loc == LKV_NOWHERE || !lkv_loc_live(loc)) {
-            return LKV_ABSENT;
-        }
-        cursor->loc = loc;
-        cursor->undone = store->undone;
+    cursor->loc = place(cursor);
+    cursor->undone = store->undone;
+    if (cursor->loc == LKV_NOWHERE) {
+        return LKV_ABSENT;
     }
-    rc = lkv_log_read(&store->log, cursor->loc, &record, err);
+    rc = lkv_store_read(store, cursor->loc, lkv_cursor_key(cursor), &row, err);
     if (rc == LKV_OK) {
-        *value = record.value;
+        *value = row.value;
     }
     return rc;
 }

@@ -166,10 +166,11 @@ LKV_MUST_CHECK int lkv_cursor_prev(lkv_cursor *cursor);
 lkv_bytes lkv_cursor_key(const lkv_cursor *cursor);
 unsigned lkv_cursor_tag(const lkv_cursor *cursor);
 
-/* The value, as it was when the cursor came to the row (while that version exists);
- * LKV_ABSENT when a rollback has taken the row away. Valid until the next call on the
- * store, other cursors included: a caller that keeps it compares lkv_views(). Errors as
- * lkv_get(). */
+/* The value, as it was when the cursor came to the row. After a rollback, or a refresh
+ * that found something new, value and tag are what the key has then, and the value is
+ * LKV_ABSENT when it has none or the cursor stands on no row. Valid until the next call
+ * on the store, other cursors included: a caller that keeps it compares lkv_views().
+ * Errors as lkv_get(). */
 LKV_MUST_CHECK int lkv_cursor_value(lkv_cursor *cursor, lkv_bytes *value,
                                     lkv_error *err);
 

@@ -243,16 +243,12 @@ int lkv_exists(lkv_store *store, lkv_bytes key)
     return loc != LKV_NOWHERE && lkv_loc_live(loc) ? LKV_OK : LKV_ABSENT;
 }
 
-int lkv_get(lkv_store *store, lkv_bytes key, lkv_row *row, lkv_error *err)
+int lkv_store_read(lkv_store *store, lkv_loc loc, lkv_bytes key, lkv_row *row,
+                   lkv_error *err)
 {
-    lkv_loc loc = lkv_memindex_get(store->index, key);
     lkv_record record;
-    int rc;
+    int rc = lkv_log_read(&store->log, loc, &record, err);
 
-    if (loc == LKV_NOWHERE || !lkv_loc_live(loc)) {
-        return LKV_ABSENT;
-    }
-    rc = lkv_log_read(&store->log, loc, &record, err);
     if (rc != LKV_OK) {
         return rc;
     }
@@ -263,6 +259,15 @@ int lkv_get(lkv_store *store, lkv_bytes key, lkv_row *row, lkv_error *err)
     }
     *row = (lkv_row){record.key, record.value, record.tag};
     return LKV_OK;
+}
+
+int lkv_get(lkv_store *store, lkv_bytes key, lkv_row *row, lkv_error *err)
+{
+    lkv_loc loc = lkv_memindex_get(store->index, key);
+    if (loc == LKV_NOWHERE || !lkv_loc_live(loc)) {
+        return LKV_ABSENT;
+    }
+    return lkv_store_read(store, loc, key, row, err);
 }
 
 uint64_t lkv_views(const lkv_store *store)

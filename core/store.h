@@ -40,6 +40,10 @@ struct lkv_cursor {
 /* recover.c: see lkv_refresh(). */
 LKV_MUST_CHECK int lkv_recover(lkv_store *store, lkv_error *err);
 
+/* The put at `loc`, which is of `key`. Valid and errors as lkv_get(). */
+LKV_MUST_CHECK int lkv_store_read(lkv_store *store, lkv_loc loc, lkv_bytes key,
+                                  lkv_row *row, lkv_error *err);
+
 /* cursor.c: to be called before keys enter or leave the index. */
 void lkv_cursor_save_all(lkv_store *store);
 
