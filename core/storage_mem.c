@@ -92,7 +92,9 @@ static int write_object(lkv_storage *storage, uint32_t number, uint64_t offset,
         at->bytes = moved;
         at->capacity = capacity;
     }
-    memcpy(at->bytes + offset, bytes.data, bytes.size);
+    if (bytes.size > 0) {
+        memcpy(at->bytes + offset, bytes.data, bytes.size);
+    }
     at->size = size;
     return LKV_OK;
 }
