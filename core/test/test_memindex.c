@@ -283,7 +283,9 @@ static void in_orders(void)
         for (int order = 0; order < 9; order++) {
             map m;
             open_map(&m, (enum shape)shape, 600, &random);
-            m.count -= m.count % 2; /* turn() of the last kind wants an even number */
+            if (m.count % 2) { /* turn() of the last kind wants an even number */
+                free((void *)(uintptr_t)m.keys[--m.count].key.data);
+            }
             for (size_t i = 0; i < m.count; i++) {
                 CHECK_INT(put(&m, turn(order / 3, i, m.count), i), LKV_OK);
             }
