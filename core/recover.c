@@ -155,6 +155,10 @@ static int replay(lkv_store *store, lkv_log_scan *scan, lkv_end *at, lkv_error *
                                log->segments[scan->segment].base + scan->offset -
                                    LKV_SEGMENT_HEADER);
     }
+    if (rc == LKV_ABSENT && covered > 0) { /* applied, and never happened. F10 */
+        return lkv_log_damage(err, log->at.segment, log->at.offset,
+                              "records without a commit");
+    }
     return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 
@@ -239,10 +243,11 @@ int lkv_recover(lkv_store *store, lkv_error *err)
     if (rc == LKV_OK) {
         rc = lkv_log_load_root(log, err);
     }
-    if (rc == LKV_OK && (memcmp(end.store_id, log->at.store_id, LKV_ID_SIZE) != 0 ||
-                         end.generation != log->at.generation ||
-                         end.segment != log->segments[log->count - 1].number ||
-                         end.offset < LKV_SEGMENT_HEADER)) {
+    if (rc == LKV_OK &&
+        (memcmp(end.store_id, log->at.store_id, LKV_ID_SIZE) != 0 ||
+         end.generation != log->at.generation ||
+         end.segment != log->segments[log->count - 1].number ||
+         end.offset < LKV_SEGMENT_HEADER || end.offset > LKV_SEGMENT_MAX)) {
         rc = lkv_log_error(err, LKV_CORRUPT, "the root and the end of the log differ");
     }
     if (rc == LKV_OK) {

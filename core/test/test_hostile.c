@@ -162,6 +162,44 @@ static void long_description(void)
                     "root: the description of the store is too long");
 }
 
+/* The open segment is empty, so that the end names no commit's place: what the segment
+ * before it holds after the last commit was never committed. */
+static void records_without_a_commit(void)
+{
+    lkv_commit_record commit = {.revision = 1, .covered = 0, .live_keys = 1};
+    lkv_hash hash;
+    hostile h;
+
+    start(&h);
+    add_record(&h, 0, "key");
+    commit.covered = h.size[0] - LKV_SEGMENT_HEADER;
+    lkv_format_chain_start(&hash, h.root.store_id, 0, 0);
+    lkv_hash_add(&hash, h.bytes[0] + LKV_SEGMENT_HEADER, (size_t)commit.covered);
+    commit.chain = lkv_format_chain_end(&hash, &commit);
+    lkv_format_commit(h.bytes[0] + h.size[0], &commit);
+    h.size[0] += LKV_COMMIT_SIZE;
+    add_record(&h, 0, "key"); /* as many keys as the end says */
+    h.list[0].size = (uint32_t)h.size[0];
+    begin_segment(&h, 1, h.size[0] - LKV_SEGMENT_HEADER);
+    h.root.segments = 2;
+    h.end.segment = 2;
+    h.end.revision = commit.revision;
+    h.end.chain = commit.chain;
+    h.end.live_keys = 1;
+    must_be_refused(&h, "records_without_a_commit",
+                    "segment 2, offset 64: records without a commit");
+}
+
+/* A location has 31 bits for the offset. */
+static void end_beyond_a_segment(void)
+{
+    hostile h;
+    start(&h);
+    h.end.offset = LKV_SEGMENT_MAX + 1;
+    must_be_refused(&h, "end_beyond_a_segment",
+                    "the root and the end of the log differ");
+}
+
 int main(void)
 {
     nothing_is_wrong();
@@ -169,6 +207,8 @@ int main(void)
     bases_run_over();
     generations();
     long_description();
+    records_without_a_commit();
+    end_beyond_a_segment();
     printf("%lu passed, %lu failed\n", passed, failed);
     return failed > 0 || passed == 0;
 }
