@@ -74,8 +74,8 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
     return LKV_OK;
 }
 
-/* Generation 0 tells a storage that nothing was read, so that a commit under it would be
- * lost; and no commit may come back to it. F9 */
+/* Generation 0 tells a storage that nothing was read, so that a commit under it would
+ * be lost; and no commit may come back to it. F9 */
 static int check_numbers(const lkv_root *root, lkv_error *err)
 {
     const char *why = NULL;
