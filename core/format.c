@@ -112,7 +112,7 @@ int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *record, size_t 
     if (known_type(type, why) != LKV_OK) {
         return LKV_CORRUPT;
     }
-    if (key_size + value_size > LKV_SEGMENT_MAX - LKV_RECORD_HEADER) {
+    if ((uint64_t)key_size + value_size > LKV_SEGMENT_MAX - LKV_RECORD_HEADER) {
         *why = "record is longer than a segment";
         return LKV_CORRUPT;
     }

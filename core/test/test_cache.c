@@ -160,10 +160,10 @@ static void random_blocks(void)
     static const struct {
         uint64_t limit;
         size_t largest;
-        unsigned least;                                /* blocks that it then holds */
-    } shapes[] = {{0, 100, 1},          {3000, 1, 40}, /* larger tables would not fit */
-                  {5100, 1, 60},       {7000, 3, 60},  {20000, 500, 10},
-                  {100000, 4096, 10},   {9000, 8000, 1}, {1 << 20, 8192, 60},
+        unsigned least;                               /* blocks that it then holds */
+    } shapes[] = {{0, 100, 1},         {3000, 1, 40}, /* larger tables would not fit */
+                  {5100, 1, 60},       {7000, 3, 60},   {20000, 500, 10},
+                  {100000, 4096, 10},  {9000, 8000, 1}, {1 << 20, 8192, 60},
                   {UINT64_MAX, 50, 60}};
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         model m;

@@ -200,6 +200,59 @@ static void end_beyond_a_segment(void)
                     "the root and the end of the log differ");
 }
 
+/* Lengths whose sum has more than 32 bits; it must not run over in a size_t either. */
+static void lengths_run_over(void)
+{
+    static const uint32_t lengths[][2] = {
+        {UINT32_MAX, UINT32_MAX},  {UINT32_MAX, 14},
+        {UINT32_MAX - 12, 13},     {0x80000000u, 0x80000000u},
+        {LKV_SEGMENT_MAX - 12, 0}, {0, LKV_SEGMENT_MAX - 12}};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        uint8_t bytes[LKV_RECORD_HEADER] = {0, 0, 0, 0, LKV_KIND_PUT};
+        lkv_record record;
+        const char *why = "";
+        size_t wanted = 0;
+        lkv_format_u32(bytes + 5, lengths[i][0]);
+        lkv_format_u32(bytes + 9, lengths[i][1]);
+        check(lkv_format_shape(bytes, sizeof(bytes), &record, &wanted, &why) ==
+                  LKV_CORRUPT,
+              "lengths_run_over", why);
+    }
+}
+
+static void *little_memory(void *ctx, void *old, size_t size)
+{
+    (void)ctx;
+    return size > 1u << 20 ? NULL : realloc(old, size);
+}
+
+static void release(void *ctx, void *memory)
+{
+    (void)ctx;
+    free(memory);
+}
+
+/* The size of a key is looked at before memory is asked for, and before its bytes. */
+static void key_beyond_a_segment(void)
+{
+    lkv_os os = lkv_os_posix;
+    lkv_row row = {{"", (size_t)LKV_SEGMENT_MAX + 1}, {NULL, 0}, 0};
+    lkv_storage *storage;
+    lkv_store *store;
+    lkv_error err = {.text = ""};
+
+    os.resize = little_memory;
+    os.release = release;
+    need(lkv_storage_mem_open(&os, 512, &storage) == LKV_OK);
+    need(lkv_create(storage, &os, (lkv_bytes){NULL, 0}, &err) == LKV_OK);
+    need(lkv_open(storage, &os, &store) == LKV_OK);
+    need(lkv_begin(store, 0, &err) == LKV_OK);
+    check(lkv_put(store, &row, &err) == LKV_TOO_BIG, "key_beyond_a_segment", err.text);
+    lkv_rollback(store);
+    lkv_close(store);
+    lkv_storage_mem_close(storage);
+}
+
 int main(void)
 {
     nothing_is_wrong();
@@ -209,6 +262,8 @@ int main(void)
     long_description();
     records_without_a_commit();
     end_beyond_a_segment();
+    lengths_run_over();
+    key_beyond_a_segment();
     printf("%lu passed, %lu failed\n", passed, failed);
     return failed > 0 || passed == 0;
 }
