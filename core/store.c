@@ -95,6 +95,9 @@ static int make_room(lkv_store *store, lkv_bytes key, lkv_bytes value, lkv_error
     if (!store->log.open) {
         return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
     }
+    if (key.size > LKV_SEGMENT_MAX) { /* the log would say so after the journal grew */
+        return lkv_log_error(err, LKV_TOO_BIG, "the key is longer than a segment");
+    }
     rc = lkv_journal_reserve(&store->journal, key.size);
     return rc == LKV_OK ? lkv_log_reserve(&store->log, lkv_format_size(key, value), err)
                         : rc;

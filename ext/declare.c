@@ -216,6 +216,22 @@ static int add_column(lkv_declaration *declaration, char *name, char *type)
     return SQLITE_OK;
 }
 
+/* Whether a type may have this token. SQLite looks for the word hidden in the text of a
+ * type, also between quotes, and would hide the column; a comma would begin another. */
+static int is_in_a_type(token t, int depth)
+{
+    if (t.kind == QUOTED) {
+        for (size_t i = 0; i + 6 < t.size; i++) {
+            if (sqlite3_strnicmp(t.at + i, "hidden", 6) == 0) {
+                return 0;
+            }
+        }
+    }
+    return t.kind == WORD || t.kind == QUOTED ||
+           (t.kind == SIGN && strchr("()+-.", *t.at) != NULL) ||
+           (t.kind == SIGN && *t.at == ',' && depth > 0);
+}
+
 static int read_column(lkv_declaration *declaration, token first, const char *at,
                        const char *table, char **text)
 {
@@ -244,8 +260,7 @@ static int read_column(lkv_declaration *declaration, token first, const char *at
         }
         depth += t.kind == SIGN && *t.at == '(' ? 1 : 0;
         depth -= t.kind == SIGN && *t.at == ')' ? 1 : 0;
-        if (rc == SQLITE_OK && (t.kind == OPEN || depth < 0 ||
-                                (t.kind == SIGN && strchr("(),+-.", *t.at) == NULL))) {
+        if (rc == SQLITE_OK && (depth < 0 || !is_in_a_type(t, depth))) {
             rc = refuse(text,
                         sqlite3_mprintf("litekv: column \"%s\": unexpected %.*s; a "
                                         "column is: name [type]",

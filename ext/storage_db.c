@@ -117,6 +117,25 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
     return rc == SQLITE_OK ? LKV_OK : lkv_db_fail(db, rc);
 }
 
+/* Room for `size` bytes of `want`. What is wanted may be the length that a damaged
+ * record gives itself: memory grows with the bytes that are there. */
+static int make_scratch(storage_db *db, size_t size, size_t want)
+{
+    size_t room = db->scratch_size * 2 < want ? db->scratch_size * 2 : want;
+    uint8_t *moved;
+    if (size <= db->scratch_size) {
+        return LKV_OK;
+    }
+    room = room < size ? size : room;
+    moved = lkv_os_resize(db->os, db->scratch, room);
+    if (moved == NULL) {
+        return LKV_NOMEM;
+    }
+    db->scratch = moved;
+    db->scratch_size = room;
+    return LKV_OK;
+}
+
 static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
                        size_t want, lkv_bytes *view, lkv_error *err)
 {
@@ -138,19 +157,17 @@ static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
     if (view->size >= want || view->size < storage->block - within) {
         return LKV_OK;
     }
-    if (want > db->scratch_size) {
-        uint8_t *moved = lkv_os_resize(db->os, db->scratch, want);
-        if (moved == NULL) {
-            return LKV_NOMEM;
-        }
-        db->scratch = moved;
-        db->scratch_size = want;
-    }
     while (view->size > 0) {
         size_t size = view->size < want - have ? view->size : want - have;
+        int whole = view->size == storage->block - within;
+        rc = make_scratch(db, have + size, want);
+        if (rc != LKV_OK) {
+            return rc;
+        }
         memcpy(db->scratch + have, view->data, size);
         have += size;
-        if (have == want) {
+        within = 0;
+        if (have == want || !whole) { /* a block that is not full is the last */
             break;
         }
         rc = block_of(db, object, offset + have, view);
