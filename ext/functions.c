@@ -81,14 +81,16 @@ static int measure(lkv_handle *handle, lkv_stats *stats, char **text)
     lkv_error err = {0};
     int rc = storage->ops->pin(storage, &err);
 
-    if (rc == LKV_OK) {
-        rc = lkv_refresh(handle->store, &err);
+    if (rc != LKV_OK) {
+        return lkv_handle_status(handle, rc, &err, text);
     }
-    if (rc == LKV_OK) {
-        rc = lkv_measure(handle->store, stats, &err);
+    rc = lkv_handle_refresh(handle, text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_status(handle, lkv_measure(handle->store, stats, &err), &err,
+                               text);
     }
     storage->ops->unpin(storage);
-    return lkv_handle_status(handle, rc, &err, text);
+    return rc;
 }
 
 static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)

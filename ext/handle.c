@@ -144,6 +144,14 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     return SQLITE_OK;
 }
 
+static int unusable(const lkv_handle *handle, const char *why, char **text)
+{
+    *text = sqlite3_mprintf("litekv: \"%s\": its shadow tables cannot be used: %s; "
+                            "restore them or drop the table",
+                            handle->table, why);
+    return SQLITE_CORRUPT_VTAB;
+}
+
 int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,
                       char **text)
 {
@@ -161,10 +169,7 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     case LKV_FAILED:
         code = lkv_storage_db_failure(handle->storage, &why);
         if (code == SQLITE_ERROR) {
-            *text = sqlite3_mprintf("litekv: \"%s\": its shadow tables cannot be used: "
-                                    "%s; restore them or drop the table",
-                                    handle->table, why);
-            return SQLITE_CORRUPT_VTAB;
+            return unusable(handle, why, text);
         }
         *text = sqlite3_mprintf("%s", why);
         return code;
@@ -185,28 +190,43 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     return code;
 }
 
+/* Before the store is used. */
+static int may_use(const lkv_handle *handle, char **text)
+{
+    if (lkv_storage_db_busy(handle->storage)) {
+        return unusable(handle, "they come back to the table itself", text);
+    }
+    return SQLITE_OK;
+}
+
 int lkv_handle_refresh(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = lkv_refresh(handle->store, &err);
-    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+    int rc = may_use(handle, text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_status(handle, lkv_refresh(handle->store, &err), &err, text);
+    }
+    return rc;
 }
 
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = LKV_OK;
-    if (!lkv_in_transaction(handle->store)) {
-        rc = lkv_begin(handle->store, 0, &err);
+    int rc = may_use(handle, text);
+    if (rc == SQLITE_OK && !lkv_in_transaction(handle->store)) {
+        rc = lkv_handle_status(handle, lkv_begin(handle->store, 0, &err), &err, text);
     }
-    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+    return rc;
 }
 
 int lkv_handle_sync(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = lkv_prepare(handle->store, &err);
-    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+    int rc = may_use(handle, text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_status(handle, lkv_prepare(handle->store, &err), &err, text);
+    }
+    return rc;
 }
 
 /* The transaction is over. When it was undone, a name that it gave is gone: whoever
@@ -242,6 +262,9 @@ int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text)
     struct lkv_handle_mark *mark;
     int rc;
 
+    if (lkv_storage_db_busy(handle->storage)) {
+        return SQLITE_OK; /* of a statement of the storage itself: nobody's mark */
+    }
     if (savepoint < handle->smallest) {
         handle->smallest = savepoint;
     }
@@ -289,6 +312,9 @@ void lkv_handle_rollback_to(lkv_handle *handle, int savepoint)
     int i = first_mark_from(handle, savepoint);
 
     lkv_storage_db_doubt(handle->storage);
+    if (lkv_storage_db_busy(handle->storage)) {
+        return;
+    }
     if (handle->renamed && (savepoint < handle->smallest || i < handle->renamed_at)) {
         lkv_handle_detach(handle);
         handle->renamed = 0;
@@ -313,6 +339,9 @@ void lkv_handle_release(lkv_handle *handle, int savepoint)
     int i = first_mark_from(handle, savepoint);
     int first = i;
 
+    if (lkv_storage_db_busy(handle->storage)) {
+        return;
+    }
     while (first < handle->mark_count && !handle->marks[first].began) {
         first++;
     }

@@ -24,11 +24,22 @@ int lkv_storage_db_create(sqlite3 *db, const char *schema, const char *table)
                 schema, table, schema, table));
 }
 
+/* A view in the place of a table (in a database from elsewhere) goes too. */
+static int drop_one(sqlite3 *db, const char *schema, const char *table,
+                    const char *suffix)
+{
+    int rc = run(db, sqlite3_mprintf("DROP TABLE IF EXISTS \"%w\".\"%w_%w\"", schema,
+                                     table, suffix));
+    return rc != SQLITE_ERROR
+               ? rc
+               : run(db, sqlite3_mprintf("DROP VIEW IF EXISTS \"%w\".\"%w_%w\"", schema,
+                                         table, suffix));
+}
+
 int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table)
 {
-    return run(db, sqlite3_mprintf("DROP TABLE IF EXISTS \"%w\".\"%w_log\";"
-                                   "DROP TABLE IF EXISTS \"%w\".\"%w_root\"",
-                                   schema, table, schema, table));
+    int rc = drop_one(db, schema, table, "log");
+    return rc == SQLITE_OK ? drop_one(db, schema, table, "root") : rc;
 }
 
 int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,

@@ -36,6 +36,9 @@ void lkv_storage_db_committed(lkv_storage *storage);
  * more. */
 void lkv_storage_db_doubt(lkv_storage *storage);
 
+/* Whether one of its statements is running: who asks was called from inside it. */
+int lkv_storage_db_busy(const lkv_storage *storage);
+
 /* SQLite's code (extended) and text of the failure that was reported as LKV_FAILED. */
 int lkv_storage_db_failure(const lkv_storage *storage, const char **text);
 
