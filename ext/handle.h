@@ -31,6 +31,9 @@ struct lkv_handle {
         uint32_t depth;
     } * marks;
     int mark_count, mark_capacity;
+    int told;    /* SQLite tells how its transaction ends */
+    int created; /* in this transaction: see handle.c */
+    int unsure;  /* a vtab object was connected since */
     int renamed; /* in this transaction, when `renamed_at` marks were there */
     int renamed_at;
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
@@ -64,6 +67,7 @@ int lkv_handle_refresh(lkv_handle *handle, char **text);
 int lkv_handle_begin(lkv_handle *handle, char **text);
 
 /* SQLite's transaction and savepoints, in its numbers. */
+void lkv_handle_enter(lkv_handle *handle);
 int lkv_handle_sync(lkv_handle *handle, char **text);
 void lkv_handle_commit(lkv_handle *handle);
 void lkv_handle_rollback(lkv_handle *handle);

@@ -202,8 +202,8 @@ static int rename_table(sqlite3_vtab *base, const char *to)
 
 static int begin(sqlite3_vtab *base)
 {
-    (void)base;
-    return SQLITE_OK; /* the first write begins: SQLite's lock is held then */
+    lkv_handle_enter(lkv_table_of(base)->handle);
+    return SQLITE_OK; /* the store's begins with the first write */
 }
 
 static int sync_table(sqlite3_vtab *base)
