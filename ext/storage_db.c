@@ -314,9 +314,10 @@ static int lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
     return LKV_OK;
 }
 
+/* What was published last may have been undone since, by a rollback to a mark. */
 static void unlock(lkv_storage *storage, const lkv_end *end)
 {
-    (void)end;
+    self(storage)->end = *end;
     self(storage)->end_fresh = 0;
 }
 

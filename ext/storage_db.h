@@ -30,7 +30,7 @@ void lkv_storage_db_close(lkv_storage *storage);
 /* The tables have another name from here on. SQLITE_NOMEM. */
 int lkv_storage_db_renamed(lkv_storage *storage, const char *table);
 
-/* To be called in xCommit: the end that was published last is now the newest commit. */
+/* To be called in xCommit: the end that unlock named is now the newest commit. */
 void lkv_storage_db_committed(lkv_storage *storage);
 /* To be called in xRollback and xRollbackTo: what was read before may not stand any
  * more. */
