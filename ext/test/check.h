@@ -9,6 +9,8 @@
 
 #include "sqlite3ext.h"
 
+#include <stddef.h>
+
 void check_begin(void);
 /* Prints `N passed, N failed`; the exit status. */
 int check_end(void);
