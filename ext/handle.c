@@ -200,12 +200,15 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     return code;
 }
 
-/* The store's tables were taken away, and with them what is pending. */
+/* The store's tables were taken away, and with them what is pending. Marks stay, of
+ * savepoints that began since: there is nothing of the store's before them. */
 static void abandon(lkv_handle *handle)
 {
     lkv_rollback(handle->store);
     lkv_storage_db_doubt(handle->storage);
-    handle->mark_count = 0;
+    for (int i = 0; i < handle->mark_count; i++) {
+        handle->marks[i].began = 0;
+    }
     handle->created = 0;
 }
 
