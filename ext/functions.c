@@ -135,9 +135,11 @@ int lkv_functions_register(sqlite3 *db, lkv_registry *registry)
         db, "litekv_version", 0, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS,
         NULL, version, NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
+        /* The function's own reference: the module may be dropped before it. */
+        lkv_registry_hold(registry);
         rc = sqlite3_create_function_v2(db, "litekv_stats", 1,
                                         SQLITE_UTF8 | SQLITE_INNOCUOUS, registry, stats,
-                                        NULL, NULL, NULL);
+                                        NULL, NULL, lkv_registry_free);
     }
     return rc;
 }

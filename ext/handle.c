@@ -27,7 +27,7 @@ SQLITE_EXTENSION_INIT3
 
 struct lkv_registry {
     lkv_handle *handles;
-    int references; /* the module's and one of each handle */
+    int references; /* the module's, the functions', one of each handle */
 };
 
 lkv_registry *lkv_registry_new(void)
@@ -38,6 +38,11 @@ lkv_registry *lkv_registry_new(void)
         registry->references = 1;
     }
     return registry;
+}
+
+void lkv_registry_hold(lkv_registry *registry)
+{
+    registry->references++;
 }
 
 void lkv_registry_free(void *arg)

@@ -39,9 +39,10 @@ struct lkv_handle {
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
 };
 
-/* A connection's registry; freed with the module (by lkv_registry_free) once its
- * handles are gone too. */
+/* A connection's registry, with one reference; every handle holds another. It is freed
+ * with the last one that lkv_registry_free() gives back. */
 lkv_registry *lkv_registry_new(void);
+void lkv_registry_hold(lkv_registry *registry);
 void lkv_registry_free(void *registry);
 
 /* The handle of the table, one reference more. `fresh` is for xCreate: whatever handle

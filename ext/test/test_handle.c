@@ -146,6 +146,35 @@ static void drop_half(void)
     check_close(db);
 }
 
+int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api);
+
+/* Loaded a second time, while a transaction is open: the tables in use stay in use. */
+static void loaded_twice(void)
+{
+    sqlite3 *db = check_open(":memory:");
+    char *text = NULL;
+
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; BEGIN; INSERT INTO kv VALUES(1, 1)");
+    CHECK(sqlite3_litekv_init(db, &text, NULL) == SQLITE_OK && text == NULL);
+    QUERY(db, "SELECT litekv_stats('kv') LIKE '%\"live_keys\":1,%'", "1");
+    RUN(db, "PRAGMA writable_schema = RESET; INSERT INTO kv VALUES(2, 2); COMMIT");
+    QUERY(db, "SELECT key FROM kv", "1;2");
+    check_close(db);
+}
+
+/* The module may be dropped while functions and tables are there. */
+static void module_dropped(void)
+{
+    sqlite3 *db = check_open(":memory:");
+
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 1)");
+    CHECK(sqlite3_drop_modules(db, NULL) == SQLITE_OK);
+    QUERY(db, "SELECT key FROM kv", "1");
+    QUERY(db, "SELECT litekv_stats('kv') LIKE '%\"live_keys\":1,%'", "1");
+    FAIL(db, "SELECT litekv_stats('none')", SQLITE_ERROR, "no such litekv table");
+    check_close(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -154,5 +183,7 @@ int main(void)
     open_scan();
     drop_refused();
     drop_half();
+    loaded_twice();
+    module_dropped();
     return check_end();
 }

@@ -32,6 +32,7 @@ static void open_state(state *at)
 {
     at->db = check_open("spill.db");
     at->registry = lkv_registry_new();
+    CHECK(lkv_functions_register(at->db, at->registry) == SQLITE_OK);
     CHECK(sqlite3_create_module_v2(at->db, "litekv", lkv_module(), at->registry,
                                    lkv_registry_free) == SQLITE_OK);
     RUN(at->db, "PRAGMA synchronous = OFF");
