@@ -38,6 +38,7 @@ static void free_table(lkv_table *table)
         sqlite3_free(table->record);
         sqlite3_free(table->schema);
         sqlite3_free(table->name);
+        sqlite3_free(table->base.zErrMsg); /* of a method that SQLite asks none of */
         sqlite3_free(table);
     }
 }
