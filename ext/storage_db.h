@@ -18,8 +18,8 @@ int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table);
 int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
                           const char *to);
 
-/* Bytes of a block that fills one page of the database; 0 when there is no memory. */
-uint32_t lkv_storage_db_block(sqlite3 *db, const char *schema);
+/* Bytes of a block that fills one page of the database. An SQLite result code. */
+int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out);
 
 /* A storage on the shadow tables of `table`; touches no table yet. `cache_bytes` bounds
  * the memory for blocks. NULL without memory. */

@@ -117,14 +117,15 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
     char *meta;
     int rc = lkv_storage_db_create(db, table->schema, table->name);
 
+    if (rc == SQLITE_OK) {
+        rc = lkv_storage_db_block(db, table->schema, &storage->block);
+    }
     if (rc != SQLITE_OK) {
         *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
         return rc;
     }
-    storage->block = lkv_storage_db_block(db, table->schema);
     meta = lkv_declaration_sql(&table->declaration, "");
-    if (storage->block == 0 || meta == NULL) {
-        sqlite3_free(meta);
+    if (meta == NULL) {
         return SQLITE_NOMEM;
     }
     rc = lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){meta, strlen(meta)}, &err);
