@@ -89,23 +89,46 @@ static int check_numbers(const lkv_root *root, lkv_error *err)
     return why == NULL ? LKV_OK : lkv_log_error(err, LKV_CORRUPT, why);
 }
 
+/* What the root says, or why it says nothing. */
+static int read_root(lkv_log *log, lkv_bytes *bytes, lkv_root *root, lkv_error *err)
+{
+    const char *why = "";
+    char text[96] = "root: ";
+    int rc = log->storage->ops->read_root(log->storage, bytes, err);
+
+    if (rc == LKV_OK && lkv_format_parse_root(*bytes, root, &why) != LKV_OK) {
+        strncat(text, why, sizeof(text) - strlen(text) - 1);
+        rc = lkv_log_error(err, LKV_CORRUPT, text);
+    }
+    return rc;
+}
+
+int lkv_log_is_there(lkv_log *log, lkv_error *err)
+{
+    lkv_bytes bytes;
+    lkv_root root;
+    int rc = LKV_OK;
+
+    if (log->known) {
+        rc = read_root(log, &bytes, &root, err);
+        if (rc == LKV_OK && memcmp(root.store_id, log->at.store_id, LKV_ID_SIZE) != 0) {
+            rc = LKV_ABSENT;
+        }
+    }
+    return rc;
+}
+
 int lkv_log_load_root(lkv_log *log, lkv_error *err)
 {
     lkv_segment *segments = NULL;
     uint8_t *meta = NULL;
-    const char *why = "";
-    char text[96] = "root: ";
     lkv_bytes bytes;
     lkv_root root;
-    int rc = log->storage->ops->read_root(log->storage, &bytes, err);
+    int rc = read_root(log, &bytes, &root, err);
 
     if (rc != LKV_OK) {
         return rc == LKV_ABSENT ? lkv_log_error(err, LKV_CORRUPT, "root: there is none")
                                 : rc;
-    }
-    if (lkv_format_parse_root(bytes, &root, &why) != LKV_OK) {
-        strncat(text, why, sizeof(text) - strlen(text) - 1);
-        return lkv_log_error(err, LKV_CORRUPT, text);
     }
     rc = LKV_NOMEM;
     segments = lkv_os_alloc(log->os, root.segments * sizeof(*segments));

@@ -50,6 +50,11 @@ int lkv_refresh(lkv_store *store, lkv_error *err)
     return store->log.open ? LKV_OK : lkv_recover(store, err);
 }
 
+int lkv_is_there(lkv_store *store, lkv_error *err)
+{
+    return lkv_log_is_there(&store->log, err);
+}
+
 lkv_bytes lkv_id(const lkv_store *store)
 {
     return (lkv_bytes){store->log.at.store_id, LKV_ID_SIZE};

@@ -96,7 +96,7 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
         return rc;
     }
     sqlite3_bind_int64(statement, 1, id);
-    rc = sqlite3_step(statement);
+    rc = lkv_db_step(db, statement);
     if (rc == SQLITE_ROW) {
         row.data = sqlite3_column_blob(statement, 0);
         row.size = (size_t)sqlite3_column_bytes(statement, 0);
@@ -331,9 +331,10 @@ static int lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
     return LKV_OK;
 }
 
+/* What was published last may have been undone since, by a rollback to a mark. */
 static void unlock(lkv_storage *storage, const lkv_end *end)
 {
-    (void)end;
+    self(storage)->end = *end;
     self(storage)->end_fresh = 0;
 }
 
@@ -432,6 +433,11 @@ int lkv_storage_db_renamed(lkv_storage *storage, const char *table)
     sqlite3_free(db->table);
     db->table = name;
     return SQLITE_OK;
+}
+
+int lkv_storage_db_busy(const lkv_storage *storage)
+{
+    return ((const storage_db *)storage)->busy;
 }
 
 int lkv_storage_db_failure(const lkv_storage *storage, const char **text)

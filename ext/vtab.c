@@ -38,6 +38,7 @@ static void free_table(lkv_table *table)
         sqlite3_free(table->record);
         sqlite3_free(table->schema);
         sqlite3_free(table->name);
+        sqlite3_free(table->base.zErrMsg); /* of a method that SQLite asks none of */
         sqlite3_free(table);
     }
 }
@@ -116,14 +117,15 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
     char *meta;
     int rc = lkv_storage_db_create(db, table->schema, table->name);
 
+    if (rc == SQLITE_OK) {
+        rc = lkv_storage_db_block(db, table->schema, &storage->block);
+    }
     if (rc != SQLITE_OK) {
         *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
         return rc;
     }
-    storage->block = lkv_storage_db_block(db, table->schema);
     meta = lkv_declaration_sql(&table->declaration, "");
-    if (storage->block == 0 || meta == NULL) {
-        sqlite3_free(meta);
+    if (meta == NULL) {
         return SQLITE_NOMEM;
     }
     rc = lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){meta, strlen(meta)}, &err);
@@ -202,8 +204,8 @@ static int rename_table(sqlite3_vtab *base, const char *to)
 
 static int begin(sqlite3_vtab *base)
 {
-    (void)base;
-    return SQLITE_OK; /* the first write begins: SQLite's lock is held then */
+    lkv_handle_enter(lkv_table_of(base)->handle);
+    return SQLITE_OK; /* the store's begins with the first write */
 }
 
 static int sync_table(sqlite3_vtab *base)
