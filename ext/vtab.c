@@ -186,7 +186,10 @@ static int rename_table(sqlite3_vtab *base, const char *to)
                                 table->name, to));
         }
     }
-    rc = lkv_handle_sync(table->handle, &text);
+    rc = lkv_declaration_check_table(to, &text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_sync(table->handle, &text);
+    }
     if (rc == SQLITE_OK) {
         rc = lkv_storage_db_rename(table->db, table->schema, table->name, to);
         if (rc != SQLITE_OK) {
