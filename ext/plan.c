@@ -8,6 +8,10 @@
  * Left to SQLite altogether: collations other than BINARY; LIKE and GLOB on a key that
  * is not TEXT (15 LIKE '1%' is true and no prefix tells it); and in a UTF-16 database
  * everything on text but equality, because BINARY compares UTF-16 bytes there.
+ *
+ * From key GLOB 'a*' SQLite itself makes key >= 'a' AND key < 'b', and where it is
+ * built so that GLOB looks into blobs, blobs are missing between these bounds. They
+ * cannot be told from the user's own, so that no bound is used beside a pattern there.
  */
 #include "table.h"
 
@@ -17,6 +21,7 @@ SQLITE_EXTENSION_INIT3
 
 typedef struct choice { /* the constraint to use for each role, or -1 */
     int equal, in, low, high, pattern, never;
+    int any_pattern; /* whether there is one, usable for a range or not */
 } choice;
 
 static int is_utf16(lkv_table *table)
@@ -33,6 +38,22 @@ static int is_utf16(lkv_table *table)
         sqlite3_finalize(statement);
     }
     return table->utf16;
+}
+
+/* Whether LIKE and GLOB look into blobs: not in Debian's SQLite, but by default. */
+static int matches_blobs(lkv_table *table)
+{
+    sqlite3_stmt *statement = NULL;
+    if (table->blobs_match < 0) {
+        table->blobs_match = 1;
+        if (sqlite3_prepare_v2(table->db, "SELECT x'61' LIKE 'a' OR x'61' GLOB 'a'", -1,
+                               &statement, NULL) == SQLITE_OK &&
+            sqlite3_step(statement) == SQLITE_ROW) {
+            table->blobs_match = sqlite3_column_int(statement, 0);
+        }
+        sqlite3_finalize(statement);
+    }
+    return table->blobs_match;
 }
 
 static int is_binary(sqlite3_index_info *info, int i)
@@ -77,6 +98,7 @@ static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *
         break;
     case SQLITE_INDEX_CONSTRAINT_LIKE:
     case SQLITE_INDEX_CONSTRAINT_GLOB:
+        best->any_pattern = 1;
         if (text && !is_utf16(table)) {
             best->pattern = i;
         }
@@ -221,11 +243,14 @@ static void use_bounds(sqlite3_index_info *info, const choice *best, int *argc,
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 {
     lkv_table *table = lkv_table_of(base);
-    choice best = {-1, -1, -1, -1, -1, -1};
+    choice best = {-1, -1, -1, -1, -1, -1, 0};
     int argc = 0, plan = 0;
 
     for (int i = 0; i < info->nConstraint; i++) {
         consider(table, info, i, &best);
+    }
+    if (best.any_pattern && matches_blobs(table)) {
+        best.low = best.high = -1;
     }
     if (best.never >= 0) {
         plan = LKV_PLAN_NONE;

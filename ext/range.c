@@ -335,7 +335,8 @@ static size_t prefix_size(const char *pattern, size_t size, int like)
 {
     const char *wild = like ? "%_" : "*?[";
     size_t i = 0;
-    while (i < size && pattern[i] > 0 && strchr(wild, pattern[i]) == NULL) {
+    while (i < size && pattern[i] != 0 && (pattern[i] & 0x80) == 0 &&
+           strchr(wild, pattern[i]) == NULL) {
         i++;
     }
     return i;

@@ -75,6 +75,7 @@ static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
     lkv_key_init(&table->old_key);
     table->db = db;
     table->utf16 = -1;
+    table->blobs_match = -1;
     table->schema = sqlite3_mprintf("%s", argv[1]);
     table->name = sqlite3_mprintf("%s", argv[2]);
     rc = table->schema == NULL || table->name == NULL ? SQLITE_NOMEM : SQLITE_OK;
