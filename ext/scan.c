@@ -99,6 +99,26 @@ static int settle(scan *at, int rc)
     return rc == LKV_OK ? SQLITE_OK : failed(at, rc, NULL);
 }
 
+static int is_writing(sqlite3 *db)
+{
+    sqlite3_stmt *statement = NULL;
+    while ((statement = sqlite3_next_stmt(db, statement)) != NULL) {
+        if (sqlite3_stmt_busy(statement) && !sqlite3_stmt_readonly(statement)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Several rows where one was promised. A query takes them all the same; an UPDATE or
+ * DELETE would end after the first, so that SQLite has to prepare it again, which it
+ * does on this code, and gets no such promise then. */
+static int break_promise(lkv_table *table)
+{
+    table->several = 1;
+    return is_writing(table->db) ? SQLITE_SCHEMA : SQLITE_OK;
+}
+
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
                     sqlite3_value **argv)
 {
@@ -115,6 +135,9 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     lkv_ranges_clear(&at->ranges);
     rc = lkv_ranges_plan(&at->ranges, plan, at->table->declaration.column[0].affinity,
                          argv);
+    if (rc == SQLITE_OK && at->ranges.several && (plan & LKV_PLAN_ONE)) {
+        rc = break_promise(at->table);
+    }
     if (rc != SQLITE_OK || at->ranges.count == 0) {
         return rc;
     }

@@ -331,11 +331,14 @@ static int lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
     return LKV_OK;
 }
 
-/* What was published last may have been undone since, by a rollback to a mark. */
+/* The end that was published last may have been undone since: the handle knows where it
+ * stands. */
 static void unlock(lkv_storage *storage, const lkv_end *end)
 {
-    self(storage)->end = *end;
-    self(storage)->end_fresh = 0;
+    storage_db *db = self(storage);
+    db->end = *end;
+    db->end_known = 1;
+    db->end_fresh = 0;
 }
 
 /* A stepped statement on the log holds SQLite's read transaction. */

@@ -76,6 +76,7 @@ static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
     lkv_key_init(&table->old_key);
     table->db = db;
     table->utf16 = -1;
+    table->blobs_match = -1;
     table->schema = sqlite3_mprintf("%s", argv[1]);
     table->name = sqlite3_mprintf("%s", argv[2]);
     rc = table->schema == NULL || table->name == NULL ? SQLITE_NOMEM : SQLITE_OK;
@@ -188,7 +189,10 @@ static int rename_table(sqlite3_vtab *base, const char *to)
                                 table->name, to));
         }
     }
-    rc = lkv_handle_sync(table->handle, &text);
+    rc = lkv_declaration_check_table(to, &text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_sync(table->handle, &text);
+    }
     if (rc == SQLITE_OK) {
         rc = lkv_storage_db_rename(table->db, table->schema, table->name, to);
         if (rc != SQLITE_OK) {
