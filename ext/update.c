@@ -200,7 +200,8 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
     unsigned old_tag;
     int rc;
 
-    (void)rowid; /* untouched, so that last_insert_rowid() stays what it was */
+    /* SQLite makes it last_insert_rowid(), which a table without rowid leaves alone. */
+    *rowid = sqlite3_last_insert_rowid(table->db);
     of.has_old = argc == 1 || sqlite3_value_type(argv[0]) != SQLITE_NULL;
     of.on_conflict = sqlite3_vtab_on_conflict(table->db);
     if (argc > 1 &&
