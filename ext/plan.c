@@ -106,6 +106,17 @@ static double row_count(const lkv_table *table)
     return count > 0 ? (double)count : 1048576.0;
 }
 
+/* Whether an equality finds one row at most. A number of unknown origin may equal
+ * several texts ('5', '05'), and SQLite takes the promise at its word: UPDATE and
+ * DELETE look at the first row of the scan only, ORDER BY is left out. */
+static int is_unique(const lkv_table *table, int plan)
+{
+    enum lkv_affinity affinity = table->declaration.column[0].affinity;
+    int numeric = affinity != LKV_AFFINITY_TEXT && affinity != LKV_AFFINITY_BLOB;
+    return (plan & LKV_PLAN_NONE) != 0 || numeric ||
+           ((plan & LKV_PLAN_LITERAL) != 0 && affinity == LKV_AFFINITY_TEXT);
+}
+
 static void estimate(const lkv_table *table, sqlite3_index_info *info, int plan)
 {
     double rows = row_count(table);
@@ -113,7 +124,7 @@ static void estimate(const lkv_table *table, sqlite3_index_info *info, int plan)
 
     if (plan & (LKV_PLAN_EQ | LKV_PLAN_NONE)) {
         rows = 1;
-        info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
+        info->idxFlags = is_unique(table, plan) ? SQLITE_INDEX_SCAN_UNIQUE : 0;
     } else if (plan & LKV_PLAN_IN) {
         rows = 25; /* as SQLite guesses a list */
     } else if (plan & (LKV_PLAN_LIKE | LKV_PLAN_GLOB)) {

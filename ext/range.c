@@ -8,6 +8,12 @@
  * Where such a number comes from cannot be seen, so that for it the range takes in
  * every text that could look like a number: those that begin with a character from tab
  * to '9'. SQLite sorts out the rest.
+ *
+ * CAST(5 AS INTEGER) has an affinity as well, and cannot be told from the literal 5,
+ * nor CAST(?1 AS INTEGER) from the parameter. An untyped key, among whose texts few
+ * look like numbers, takes every number for one of unknown origin. A TEXT key takes
+ * both for what they mostly are: a scan of all its numerals would be the price of key
+ * = 5.
  */
 #include "range.h"
 
@@ -104,6 +110,11 @@ typedef struct bound {
     int unsure; /* a number or text that SQLite may compare in a numeric way */
 } bound;
 
+static int is_number(const bound *from)
+{
+    return from->type == SQLITE_INTEGER || from->type == SQLITE_FLOAT;
+}
+
 /* Encodes one argument; type SQLITE_NULL when it is NULL, which nothing compares with.
  */
 static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affinity,
@@ -115,8 +126,9 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     int rc;
 
     out->type = sqlite3_value_type(argument);
-    out->unsure = !numeric && !literal && !sqlite3_value_frombind(argument) &&
-                  out->type != SQLITE_BLOB;
+    out->unsure = !numeric && out->type != SQLITE_BLOB &&
+                  ((affinity == LKV_AFFINITY_BLOB && is_number(out)) ||
+                   (!literal && !sqlite3_value_frombind(argument)));
     if (out->type == SQLITE_NULL) {
         return SQLITE_OK;
     }
@@ -129,11 +141,6 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     }
     lkv_value_clear(&value);
     return rc;
-}
-
-static int is_number(const bound *from)
-{
-    return from->type == SQLITE_INTEGER || from->type == SQLITE_FLOAT;
 }
 
 static int add_numerals(lkv_ranges *ranges)
