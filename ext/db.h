@@ -42,6 +42,7 @@ typedef struct storage_db {
     unsigned
         end_version; /* SQLITE_FCNTL_DATA_VERSION when `end` was the newest commit */
     int end_known, end_fresh;
+    int end_stands; /* nothing since has undone `end` */
 
     int busy; /* one of the statements is running */
     int failure;

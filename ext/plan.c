@@ -119,12 +119,15 @@ static int literal_type(sqlite3_index_info *info, int i)
     return sqlite3_value_type(value);
 }
 
-/* A number is not enough to know: CAST('5' AS INTEGER) is told as 5 is, and compares
- * in another way (range.c). */
-static int is_certain(sqlite3_index_info *info, int i)
+/* Whether it is certain what the constraint compares with. A number is not enough to
+ * know for an untyped key (range.c). */
+static int is_certain(const lkv_table *table, sqlite3_index_info *info, int i)
 {
     int type = literal_type(info, i);
-    return type == SQLITE_TEXT || type == SQLITE_BLOB || type == SQLITE_NULL;
+    if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) {
+        return table->declaration.column[0].affinity == LKV_AFFINITY_TEXT;
+    }
+    return type != 0;
 }
 
 static void use(sqlite3_index_info *info, int i, int *argc, enum lkv_plan role,
@@ -213,7 +216,7 @@ static void use_equal(lkv_table *table, sqlite3_index_info *info, int i, int *ar
     int one = numeric;
 
     use(info, i, argc, LKV_PLAN_EQ, plan);
-    if (is_certain(info, i)) {
+    if (is_certain(table, info, i)) {
         *plan |= LKV_PLAN_LITERAL;
         one = 1;
     } else if (!numeric && !table->several && literal_type(info, i) == 0) {
@@ -224,16 +227,16 @@ static void use_equal(lkv_table *table, sqlite3_index_info *info, int i, int *ar
     info->aConstraintUsage[i].omit = (unsigned char)numeric;
 }
 
-static void use_bounds(sqlite3_index_info *info, const choice *best, int *argc,
-                       int *plan)
+static void use_bounds(const lkv_table *table, sqlite3_index_info *info,
+                       const choice *best, int *argc, int *plan)
 {
     if (best->low >= 0) {
         use(info, best->low, argc, LKV_PLAN_LOW, plan);
-        *plan |= is_certain(info, best->low) ? LKV_PLAN_LITERAL : 0;
+        *plan |= is_certain(table, info, best->low) ? LKV_PLAN_LITERAL : 0;
     }
     if (best->high >= 0) {
         use(info, best->high, argc, LKV_PLAN_HIGH, plan);
-        *plan |= is_certain(info, best->high) ? LKV_PLAN_HIGH_LITERAL : 0;
+        *plan |= is_certain(table, info, best->high) ? LKV_PLAN_HIGH_LITERAL : 0;
         if (info->aConstraint[best->high].op == SQLITE_INDEX_CONSTRAINT_LT) {
             *plan |= LKV_PLAN_HIGH_STRICT;
         }
@@ -261,7 +264,7 @@ int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
         use(info, best.in, &argc, LKV_PLAN_IN, &plan);
         (void)sqlite3_vtab_in(info, best.in, 1);
     } else if (best.low >= 0 || best.high >= 0) {
-        use_bounds(info, &best, &argc, &plan);
+        use_bounds(table, info, &best, &argc, &plan);
     } else if (best.pattern >= 0) {
         int like = info->aConstraint[best.pattern].op == SQLITE_INDEX_CONSTRAINT_LIKE;
         use(info, best.pattern, &argc, like ? LKV_PLAN_LIKE : LKV_PLAN_GLOB, &plan);

@@ -2,12 +2,18 @@
  * range.c - from the arguments of a plan to ranges of keys.
  *
  * SQLite applies no affinity to what it hands over. The key's own affinity is right for
- * a text or blob as written, a parameter and anything of the key's kind. But a number
- * that comes from a numeric column or a CAST (any expression that has an affinity)
- * makes SQLite compare a TEXT or untyped key as a number where it looks like one: '05'
- * and '5.0' both equal 5 then. Where a number comes from cannot be seen, so that for it
- * the scan takes in the numerals as well: every text that could look like a number,
- * which begins with a character from tab to '9'. SQLite sorts out the rest.
+ * a literal, a parameter and anything of the key's kind. But a number that comes from a
+ * numeric column (or any expression that has an affinity) makes SQLite compare a TEXT
+ * or untyped key as a number where it looks like one: '05' and '5.0' both equal 5 then.
+ * Where such a number comes from cannot be seen, so that for it the scan takes in the
+ * numerals as well: every text that could look like a number, which begins with a
+ * character from tab to '9'. SQLite sorts out the rest.
+ *
+ * CAST(5 AS INTEGER) has an affinity as well, and cannot be told from the literal 5,
+ * nor CAST(?1 AS INTEGER) from the parameter. An untyped key, among whose texts few
+ * look like numbers, takes every number for one of unknown origin. A TEXT key takes
+ * both for what they mostly are: a scan of all its numerals would be the price of key
+ * = 5.
  */
 #include "range.h"
 
@@ -105,6 +111,11 @@ typedef struct bound {
     int unsure; /* a number or text that SQLite may compare in a numeric way */
 } bound;
 
+static int is_number(const bound *from)
+{
+    return from->type == SQLITE_INTEGER || from->type == SQLITE_FLOAT;
+}
+
 /* Encodes one argument; type SQLITE_NULL when it is NULL, which nothing compares with.
  * What is unsure is taken as it is, or with a TEXT key's affinity when `as_text`. */
 static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affinity,
@@ -116,8 +127,9 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     int rc;
 
     out->type = sqlite3_value_type(argument);
-    out->unsure = !numeric && !literal && !sqlite3_value_frombind(argument) &&
-                  out->type != SQLITE_BLOB;
+    out->unsure = !numeric && out->type != SQLITE_BLOB &&
+                  ((affinity == LKV_AFFINITY_BLOB && is_number(out)) ||
+                   (!literal && !sqlite3_value_frombind(argument)));
     if (out->type == SQLITE_NULL) {
         return SQLITE_OK;
     }
@@ -130,11 +142,6 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     }
     lkv_value_clear(&value);
     return rc;
-}
-
-static int is_number(const bound *from)
-{
-    return from->type == SQLITE_INTEGER || from->type == SQLITE_FLOAT;
 }
 
 static int add_numerals(lkv_ranges *ranges)

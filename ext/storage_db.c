@@ -264,6 +264,11 @@ static void rewind_object(lkv_storage *storage, uint32_t object, uint64_t offset
     db->tail_id = 0;
     db->full_segment = object;
     db->full_to = (uint32_t)offset;
+    /* What was published beyond is gone. An end that is read from now on is another one
+     * (db_end.c), and what is cached above this place is no proof of the past. */
+    db->end.segment = object;
+    db->end.offset = (uint32_t)offset;
+    db->end_fresh = db->end_stands = 0;
 }
 
 static int seal(lkv_storage *storage, uint32_t object, lkv_error *err)

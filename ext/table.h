@@ -42,7 +42,7 @@ enum lkv_plan {
     LKV_PLAN_GLOB = 64,
     LKV_PLAN_DESC = 128,
     LKV_PLAN_NONE = 256,    /* no row can match */
-    LKV_PLAN_LITERAL = 512, /* the argument of EQ or LOW is a text or blob as written */
+    LKV_PLAN_LITERAL = 512, /* the argument of EQ or LOW is certain */
     LKV_PLAN_HIGH_LITERAL = 1024,
     LKV_PLAN_ONE = 2048, /* SQLite was promised one row without knowing the argument */
 };

@@ -196,9 +196,8 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
     unsigned old_tag;
     int rc;
 
-    if (rowid != NULL) { /* what SQLite makes of an INSERT's last_insert_rowid() */
-        *rowid = sqlite3_last_insert_rowid(table->db);
-    }
+    /* SQLite makes it last_insert_rowid(), which a table without rowid leaves alone. */
+    *rowid = sqlite3_last_insert_rowid(table->db);
     of.has_old = argc == 1 || sqlite3_value_type(argv[0]) != SQLITE_NULL;
     of.on_conflict = sqlite3_vtab_on_conflict(table->db);
     if (argc > 1 &&
