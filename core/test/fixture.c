@@ -123,6 +123,21 @@ uint32_t mark(lkv_store *store)
     return depth;
 }
 
+void fill_three(fixture *f)
+{
+    f->storage->segment = 300;
+    commit_text(f->store, "a", "1");
+    commit_text(f->store, "b", "2");
+    begin(f->store);
+    CHECK_INT(put_filler(f->store, "c", 70, 1), LKV_OK);
+    CHECK_INT(put_text(f->store, "", ""), LKV_OK);
+    CHECK_INT(delete_text(f->store, "a"), LKV_OK);
+    CHECK_INT(put_filler(f->store, "b", 120, 2), LKV_OK);
+    prepare_and_commit(f->store);
+    commit_text(f->store, "b", NULL);
+    commit_text(f->store, "d", "4");
+}
+
 /* Whether it is short and fit to be printed. */
 static int is_text(lkv_bytes bytes)
 {

@@ -41,6 +41,8 @@ void commit_text(lkv_store *store, const char *key, const char *value);
 void begin(lkv_store *store);
 void prepare_and_commit(lkv_store *store);
 uint32_t mark(lkv_store *store);
+/* Five transactions with all kinds of records, in three segments. */
+void fill_three(fixture *f);
 
 /* All that the store holds as "a=1 b=2", what is long or no text as its length and
  * checksum. Checks on the way that both directions, lkv_get() and lkv_count() agree.

@@ -31,8 +31,8 @@ static const char *here(lkv_cursor *cursor)
                        (const char *)key.data, (int)value.size,
                        (const char *)value.data);
     } else {
-        (void)snprintf(text, sizeof(texts[0]), rc == LKV_ABSENT ? "" : "error: %s",
-                       err.text);
+        (void)snprintf(text, sizeof(texts[0]), "%s%s",
+                       rc == LKV_ABSENT ? "" : "error: ", err.text);
     }
     return text;
 }
@@ -108,11 +108,11 @@ static void over_tombstones(void)
             if (gone >> i & 1) {
                 CHECK_INT(delete_text(f.store, keys[i]), LKV_OK);
             } else {
-                strcat(forward, keys[i]);
+                strncat(forward, keys[i], 1);
             }
         }
         for (unsigned i = 3; i-- > 0;) {
-            strcat(back, gone >> i & 1 ? "" : keys[i]);
+            strncat(back, gone >> i & 1 ? "" : keys[i], 1);
         }
         for (int pass = 0; pass < 2; pass++) {
             char got[32] = "";

@@ -353,8 +353,8 @@ static step random_step(uint64_t *random)
 
 static void one_random_transaction(pair *p, uint64_t *random)
 {
-    step done[64];
-    size_t count = 0, at_mark[8];
+    step done[64] = {{STEP_PUT, "", 0, 0}};
+    size_t count = 0, at_mark[8] = {0};
     uint32_t marks = 0;
 
     begin(p->f.store);
