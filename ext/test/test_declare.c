@@ -278,7 +278,7 @@ static void any_arguments(void)
         uint64_t how = unit_random();
         int rc;
         for (unsigned i = 0; i < 1 + (how & 7); i++) {
-            strcat(argument, pieces[(how >> (8 + 5 * i)) & 31]);
+            unit_add(argument, sizeof(argument), pieces[(how >> (8 + 5 * i)) & 31]);
         }
         rc = declare(&declaration, arguments, &text);
         CHECK(rc == SQLITE_OK ? text == NULL : rc == SQLITE_ERROR && text != NULL);

@@ -23,7 +23,7 @@ static lkv_value any_value(char *room)
                                            32767,      32768,
                                            8388607,    8388608,
                                            2147483647, 2147483648,
-                                           1ll << 47,  (1ll << 47) - 1,
+                                           1LL << 47,  (1LL << 47) - 1,
                                            INT64_MAX,  -INT64_MAX - 1};
     uint64_t how = unit_random();
     switch (how & 7) {

@@ -126,7 +126,7 @@ static void affinity_of_any_type(void)
         uint64_t how = unit_random();
         char type[32] = "Y";
         for (unsigned i = 0; i < 1 + (how & 3); i++) {
-            strcat(type, pieces[(how >> (8 + 8 * i)) % 12]);
+            unit_add(type, sizeof(type), pieces[(how >> (8 + 8 * i)) % 12]);
         }
         if (lkv_affinity_of(type) != affinity_of_column(db, type)) {
             unit_fault(__FILE__, __LINE__, "type \"%s\" is %s", type,

@@ -11,7 +11,6 @@
 #include "value.h"
 
 #include <math.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,7 +18,10 @@
 #include <string.h>
 #include <time.h>
 
-static unsigned long unit_passed, unit_failed, unit_faults;
+SQLITE_EXTENSION_INIT3 /* nothing in a test, which is linked with SQLite */
+
+    static unsigned long unit_passed,
+    unit_failed, unit_faults;
 static uint64_t unit_seed;
 
 /* A fault of the test that runs; only the first few are shown. */
@@ -148,7 +150,13 @@ static inline void unit_bind(sqlite3_stmt *statement, int i, const lkv_value *va
     unit_need(rc == SQLITE_OK, "a value cannot be bound");
 }
 
-/* The same storage class and the same bits. */
+/* The same real, the zeros told apart. */
+static inline int unit_same_real(double a, double b)
+{
+    return a == b && (signbit(a) != 0) == (signbit(b) != 0);
+}
+
+/* The same storage class and the same value. */
 static inline int unit_same(const lkv_value *a, const lkv_value *b)
 {
     if (a->type != b->type) {
@@ -158,13 +166,20 @@ static inline int unit_same(const lkv_value *a, const lkv_value *b)
     case SQLITE_INTEGER:
         return a->i == b->i;
     case SQLITE_FLOAT:
-        return memcmp(&a->r, &b->r, sizeof(a->r)) == 0;
+        return unit_same_real(a->r, b->r);
     case SQLITE_NULL:
         return 1;
     default:
         return a->size == b->size &&
                (a->size == 0 || memcmp(a->bytes, b->bytes, a->size) == 0);
     }
+}
+
+/* Adds `piece` to `text`, which has `room` bytes, as far as it fits. */
+static inline void unit_add(char *text, size_t room, const char *piece)
+{
+    size_t size = strlen(text);
+    snprintf(text + size, room - size, "%s", piece);
 }
 
 /* For messages: valid until the fourth call from now. */
