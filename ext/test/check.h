@@ -21,7 +21,7 @@ int check_that(int good, const char *file, int line, const char *format, ...)
 #define CHECK(good) check_that((good), __FILE__, __LINE__, "%s", #good)
 
 /* Opens the database `name` in the directory of this run; ":memory:" and URIs as they
- * are. Extended result codes are on. */
+ * are. Extended result codes are on, nothing is synced. */
 sqlite3 *check_open(const char *name);
 /* Closes, and counts it as a failure when something is left open. */
 void check_close(sqlite3 *db);

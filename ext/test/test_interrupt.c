@@ -49,7 +49,7 @@ static const struct {
 static sqlite3 *prepare(size_t which, char **begin)
 {
     sqlite3 *db = check_open("interrupt.db");
-    RUN(db, "PRAGMA synchronous = OFF; CREATE VIRTUAL TABLE kv USING litekv;"
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv;"
             "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n "
             "WHERE i < 20) INSERT INTO kv SELECT i, zeroblob(1000) FROM n");
     *begin = check_result(db, CONTENT);

@@ -105,7 +105,6 @@ static sqlite3 *open_table(int create)
     CHECK(lkv_functions_register(db, registry) == SQLITE_OK);
     CHECK(sqlite3_create_module_v2(db, "litekv", lkv_module(), registry,
                                    lkv_registry_free) == SQLITE_OK);
-    sqlite3_exec(db, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
     if (create) {
         RUN(db, "PRAGMA page_size = 1024; CREATE VIRTUAL TABLE kv USING litekv;"
                 "INSERT INTO kv VALUES(1, 'one'), (2, zeroblob(2500)), ('b', NULL)");

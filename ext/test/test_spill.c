@@ -35,7 +35,6 @@ static void open_state(state *at)
     CHECK(lkv_functions_register(at->db, at->registry) == SQLITE_OK);
     CHECK(sqlite3_create_module_v2(at->db, "litekv", lkv_module(), at->registry,
                                    lkv_registry_free) == SQLITE_OK);
-    RUN(at->db, "PRAGMA synchronous = OFF");
 }
 
 /* What the table is called now: a rollback may have changed it. */
