@@ -217,6 +217,7 @@ static void leave(lkv_handle *handle, int undone)
         lkv_handle_detach(handle);
     }
     handle->renamed = 0;
+    handle->led = 0;
     handle->mark_count = 0;
     handle->smallest = INT_MAX;
 }

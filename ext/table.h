@@ -13,6 +13,7 @@ typedef struct lkv_table {
     char *schema, *name;
     lkv_declaration declaration;
     lkv_handle *handle;
+    int leads; /* this object's savepoints are the handle's (vtab.c) */
     int utf16; /* whether the database's text is UTF-16; -1 before it was asked */
     lkv_key key, old_key;
     lkv_value *values; /* one for each value column */
