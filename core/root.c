@@ -83,8 +83,6 @@ static int check_numbers(const lkv_root *root, lkv_error *err)
         why = "root: the block size is wrong";
     } else if (root->generation == 0 || root->generation > INT64_MAX) {
         why = "root: the generation is wrong";
-    } else if (root->meta.size > LKV_META_MAX) {
-        why = "root: the description of the store is too long";
     }
     return why == NULL ? LKV_OK : lkv_log_error(err, LKV_CORRUPT, why);
 }

@@ -286,6 +286,7 @@ static void leave(lkv_handle *handle, int undone)
     }
     handle->renamed = 0;
     handle->told = handle->created = handle->unsure = 0;
+    handle->led = 0;
     handle->mark_count = 0;
     handle->smallest = INT_MAX;
 }

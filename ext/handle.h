@@ -36,6 +36,7 @@ struct lkv_handle {
     int unsure;  /* a vtab object was connected since */
     int renamed; /* in this transaction, when `renamed_at` marks were there */
     int renamed_at;
+    int led;      /* a vtab object has joined this transaction */
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
 };
 

@@ -134,6 +134,17 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
     return lkv_handle_status(table->handle, rc, &err, text);
 }
 
+/* SQLite tells an object that joins a transaction of the innermost savepoint, as if it
+ * began then. That is true for the first object of a handle, before which nothing was
+ * written. One that was connected later (after ALTER, or a ROLLBACK TO over DDL) is
+ * told of a savepoint that is older than writes through the first; and all that begin
+ * from now on the first is told, too. */
+static void join(lkv_table *table)
+{
+    table->leads = !table->handle->led;
+    table->handle->led = 1;
+}
+
 static int create(sqlite3 *db, void *registry, int argc, const char *const *argv,
                   sqlite3_vtab **out, char **text)
 {
@@ -143,7 +154,9 @@ static int create(sqlite3 *db, void *registry, int argc, const char *const *argv
     if (rc == SQLITE_OK) {
         rc = create_store(db, table, text);
     }
-    if (rc != SQLITE_OK) {
+    if (rc == SQLITE_OK) {
+        join(table); /* it takes part without an xBegin */
+    } else {
         free_table(table);
         table = NULL;
     }
@@ -209,6 +222,7 @@ static int rename_table(sqlite3_vtab *base, const char *to)
 static int begin(sqlite3_vtab *base)
 {
     lkv_handle_enter(lkv_table_of(base)->handle);
+    join(lkv_table_of(base));
     return SQLITE_OK; /* the store's begins with the first write */
 }
 
@@ -234,7 +248,10 @@ static int rollback(sqlite3_vtab *base)
 static int savepoint(sqlite3_vtab *base, int number)
 {
     char *text = NULL;
-    int rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
+    int rc = SQLITE_OK;
+    if (lkv_table_of(base)->leads) {
+        rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
+    }
     return lkv_table_error(lkv_table_of(base), rc, text);
 }
 

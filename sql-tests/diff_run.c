@@ -226,11 +226,16 @@ static int pair_with_rollback(diff_world *world, diff_sql *sql)
     sqlite3_free(trial);
     memcpy(own.binds, sql->binds, sizeof(own.binds));
     own.bind_count = sql->bind_count;
+    diff_note(world, "SAVEPOINT trial;");
     sqlite3_exec(db, "SAVEPOINT trial", NULL, NULL, NULL);
+    if (first == DIFF_LITEKV) {
+        diff_note_sql(world, sqlite3_str_value(own.text), &own);
+    }
     result[first] = diff_run(world, db, first, &own);
-    sqlite3_exec(db, "ROLLBACK TO trial", NULL, NULL, NULL);
-    sqlite3_exec(db, "RELEASE trial", NULL, NULL, NULL);
+    diff_note(world, "ROLLBACK TO trial; RELEASE trial;");
+    sqlite3_exec(db, "ROLLBACK TO trial; RELEASE trial", NULL, NULL, NULL);
     diff_sql_free(&own);
+    diff_note_sql(world, sqlite3_str_value(sql->text), sql);
     if (result[first].code == SQLITE_OK) {
         diff_result_free(&result[first]);
         result[first] = diff_run(world, db, first, sql);
@@ -316,11 +321,11 @@ int diff_pair(diff_world *world, diff_sql *sql)
     if (!diff_going(world)) {
         return SQLITE_ERROR;
     }
-    diff_note_sql(world, text, sql);
     if (sql->rollback && world->open) {
         world->statements++;
         return pair_with_rollback(world, sql);
     }
+    diff_note_sql(world, text, sql);
     result[first] = diff_run(world, db, first, sql);
     result[1 - first] = diff_run(world, db, 1 - first, sql);
     code = judge(world, result, sql);

@@ -196,13 +196,17 @@ static const bad refused[] = {
     {{"k", "v HIDDEN"},
      "litekv: column \"v\": HIDDEN is not supported; a column is: name [type]"},
     {{"k", "PRIMARY KEY(k)"},
-     "litekv: PRIMARY is not supported; declare columns as: name [type]"},
+     "litekv: PRIMARY KEY is not supported; an argument is: name [type], or: "
+     "option = value"},
     {{"k", "CHECK (k > 0)"},
-     "litekv: CHECK is not supported; declare columns as: name [type]"},
+     "litekv: CHECK is not supported; an argument is: name [type], or: "
+     "option = value"},
     {{"k", "CONSTRAINT c UNIQUE (k)"},
-     "litekv: CONSTRAINT is not supported; declare columns as: name [type]"},
+     "litekv: CONSTRAINT is not supported; an argument is: name [type], or: "
+     "option = value"},
     {{"k", "FOREIGN KEY (k) REFERENCES t"},
-     "litekv: FOREIGN is not supported; declare columns as: name [type]"},
+     "litekv: FOREIGN KEY is not supported; an argument is: name [type], or: "
+     "option = value"},
     {{"k TEXT; DROP"}, "litekv: column \"k\": unexpected ;; a column is: name [type]"},
     {{"k TEXT)"}, "litekv: column \"k\": unexpected ); a column is: name [type]"},
     {{"k", "v \"x Hidden y\""},
