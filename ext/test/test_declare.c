@@ -153,7 +153,8 @@ static const bad refused[] = {
     {{"cache="},
      "litekv: option \"cache\": the value must be a number, a word or a quoted string"},
     {{"cache=-1"},
-     "litekv: option \"cache\": the value must be a number, a word or a quoted string"},
+     "litekv: option \"cache\": \"-1\" is not a number of KiB; give one from 0 to "
+     "2147483647"},
     {{"cache=1 2"},
      "litekv: option \"cache\": the value must be a number, a word or a quoted string"},
     {{"cache='1"},

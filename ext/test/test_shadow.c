@@ -1,5 +1,5 @@
 /*
- * test_hostile.c - shadow tables with anything in them: every byte inverted, rows of
+ * test_shadow.c - shadow tables with anything in them: every byte inverted, rows of
  * every other kind and place, roots and ends that are well formed but lie. The answer
  * is the right rows or an error that says what is wrong; and the table can be dropped.
  */
