@@ -9,8 +9,8 @@
 
 #include "node.h"
 
-/* A level comes when the root splits, and a node splits after at least two splits of its
- * children (four of the longest entries and a first one fit into it): 2^40 and more
+/* A level comes when the root splits, and a node splits after at least two splits of
+ * its children (four of the longest entries and a first one fit into it): 2^40 and more
  * insertions for this many levels, whatever was taken out in between. */
 #define MAX_DEPTH 40
 #define FIRST_SLAB (16u << 10)

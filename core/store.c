@@ -311,7 +311,7 @@ int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err)
             continue;
         }
         stats->records++;
-        if (lkv_memindex_get(store->index, record.key) == loc) {
+        if (lkv_loc_live(loc) && lkv_memindex_get(store->index, record.key) == loc) {
             stats->live_bytes += record.size;
         }
     }

@@ -230,7 +230,9 @@ const char *contents(lkv_store *store)
 
 const char *contents_anew(lkv_storage *storage, const lkv_os *os)
 {
-    static char text[300];
+    static char texts[2][300];
+    static unsigned turn;
+    char *text = texts[turn++ % 2];
     const char *result;
     lkv_error err = {0, ""};
     lkv_store *store;
@@ -243,7 +245,7 @@ const char *contents_anew(lkv_storage *storage, const lkv_os *os)
     if (rc == LKV_OK) {
         result = contents(store);
     } else {
-        snprintf(text, sizeof(text), "error %d: %s", rc, err.text);
+        snprintf(text, sizeof(texts[0]), "error %d: %s", rc, err.text);
         result = text;
     }
     lkv_close(store);
@@ -254,14 +256,16 @@ const char *contents_of(const store_image *image)
 {
     lkv_storage *memory;
     storage_fault fault;
-    const char *result;
+    const char *result, *with_long_views;
     os_fault os;
 
     os_fault_init(&os);
     CHECK_INT(lkv_storage_mem_open(&os.os, 64, &memory), LKV_OK);
     image_put(image, memory);
+    with_long_views = contents_anew(memory, &os.os);
     storage_fault_init(&fault, memory);
     result = contents_anew(&fault.base, &os.os);
+    CHECK_TEXT(with_long_views, result);
     CHECK_SIZE(fault.writes + fault.roots + fault.ends + fault.syncs, 0); /* F11 */
     storage_fault_free(&fault);
     lkv_storage_mem_close(memory);

@@ -51,7 +51,8 @@ void fill_three(fixture *f);
 const char *contents(lkv_store *store);
 /* The same of a new handle on `storage`. */
 const char *contents_anew(lkv_storage *storage, const lkv_os *os);
-/* The same of a store with the bytes of `image`, looked at but not written to. */
+/* The same of a store with the bytes of `image`, looked at but not written to: by a
+ * storage that shows more than it was asked for, and by one that does not. */
 const char *contents_of(const store_image *image);
 
 #endif

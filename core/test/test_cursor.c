@@ -211,6 +211,7 @@ static void rollbacks_under_it(void)
     CHECK_TEXT(here(c), "f=1");
     lkv_cursor_close(fresh);
     lkv_cursor_close(c);
+    CHECK(f.store->cursors == NULL);
     fixture_close(&f);
 }
 

@@ -358,7 +358,12 @@ static void shapes_of_kinds(void)
     lkv_format_record(bytes, LKV_KIND_COMMIT, 0, nothing, words);
     CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
     CHECK_INT(lkv_format_parse_commit(&record, &commit), LKV_CORRUPT);
-    words.size++;
+    words.data = "1234567890123456789012345678901234567890123456789";
+    words.size = 49;
+    lkv_format_record(bytes, LKV_KIND_COMMIT, 0, nothing, words);
+    CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
+    CHECK_INT(lkv_format_parse_commit(&record, &commit), LKV_CORRUPT);
+    words.size = 48;
     lkv_format_record(bytes, LKV_KIND_PUT, 0, nothing, words);
     CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
     CHECK_INT(lkv_format_parse_commit(&record, &commit), LKV_CORRUPT);

@@ -135,6 +135,25 @@ static void long_record_alone(void)
     fixture_close(&f);
 }
 
+/* The same as the very first. */
+static void long_record_first(void)
+{
+    store_image image;
+    fixture f;
+
+    fixture_open(&f, 64);
+    f.storage->segment = 200;
+    begin(f.store);
+    CHECK_INT(put_filler(f.store, "a", 5000, 1), LKV_OK);
+    prepare_and_commit(f.store);
+    CHECK_TEXT(contents_anew(f.storage, &f.os.os), contents(f.store));
+    image_take(&image, f.storage);
+    CHECK_INT(image.count, 2);
+    CHECK_SIZE(image.segments[0].size, 64 + 13 + 1 + 5000);
+    image_free(&image);
+    fixture_close(&f);
+}
+
 /* A record that just fits stays; one byte more, and it goes into the next segment. */
 static void a_segment_is_filled_to_its_limit(void)
 {
@@ -206,6 +225,30 @@ static void record_across_the_spill(void)
         CHECK_TEXT(contents_anew(f.storage, &f.os.os), contents(f.store));
         fixture_close(&f);
     }
+}
+
+/* A length that went bad in the part that storage has does not lead out of the buffer.
+ */
+static void damage_across_the_spill(void)
+{
+    lkv_bytes view;
+    lkv_row row;
+    fixture f;
+
+    fixture_open(&f, 64);
+    f.storage->spill = 100;
+    begin(f.store);
+    CHECK_INT(put_filler(f.store, "a", 100, 1), LKV_OK); /* 64 to 178 */
+    CHECK_INT(put_filler(f.store, "b", 10, 2), LKV_OK);  /* storage has it to 128 */
+    CHECK_INT(f.memory->ops->read(f.memory, 1, 0, 128, &view, NULL), LKV_OK);
+    CHECK_SIZE(view.size, 128);
+    *((uint8_t *)(uintptr_t)view.data + 64 + 11) = 1; /* 65,536 more */
+    CHECK_INT(lkv_get(f.store, text_bytes("a"), &row, &f.err), LKV_CORRUPT);
+    CHECK_TEXT(f.err.text, "segment 1, offset 64: record runs past the end");
+    *((uint8_t *)(uintptr_t)view.data + 64 + 11) = 0;
+    CHECK_INT(lkv_get(f.store, text_bytes("a"), &row, &f.err), LKV_OK);
+    lkv_rollback(f.store);
+    fixture_close(&f);
 }
 
 /* Nothing to write is nothing written. */
@@ -316,9 +359,11 @@ static void memory_goes_back(void)
 static const check_case cases[] = {CASE(roll_inside_a_transaction),
                                    CASE(headers),
                                    CASE(long_record_alone),
+                                   CASE(long_record_first),
                                    CASE(a_segment_is_filled_to_its_limit),
                                    CASE(spill_writes_whole_blocks),
                                    CASE(record_across_the_spill),
+                                   CASE(damage_across_the_spill),
                                    CASE(prepare_of_nothing),
                                    CASE(synced_end),
                                    CASE(too_big),

@@ -264,6 +264,36 @@ static void outside_a_transaction(void)
     fixture_close(&f);
 }
 
+/* Storage is told what is gone, of the open segment and of later ones: it may have
+ * cached it. */
+static void storage_is_told(void)
+{
+    for (int rolls = 0; rolls < 2; rolls++) {
+        lkv_bytes view;
+        uint32_t depth;
+        fixture f;
+
+        fixture_open(&f, 64);
+        f.storage->spill = 100;
+        f.storage->segment = rolls ? 400 : 100000;
+        begin(f.store);
+        CHECK_INT(put_filler(f.store, "a", 200, 1), LKV_OK); /* 64 to 278 */
+        CHECK_INT(put_filler(f.store, "b", 10, 1), LKV_OK);  /* it has 256 */
+        depth = mark(f.store);
+        CHECK_INT(put_filler(f.store, "c", 200, 2), LKV_OK);
+        CHECK_INT(put_filler(f.store, "d", 200, 3), LKV_OK);
+        lkv_rollback_to(f.store, depth);
+        CHECK_INT(f.memory->ops->read(f.memory, 1, 0, 1, &view, NULL), LKV_OK);
+        CHECK_SIZE(view.size, 256);
+        CHECK_INT(f.memory->ops->read(f.memory, 2, 0, 1, &view, NULL), LKV_OK);
+        CHECK_SIZE(view.size, 0);
+        lkv_rollback(f.store);
+        CHECK_INT(f.memory->ops->read(f.memory, 1, 0, 1, &view, NULL), LKV_OK);
+        CHECK_SIZE(view.size, 64);
+        fixture_close(&f);
+    }
+}
+
 /* Going back to one mark again and again keeps one copy of what it needs. */
 static void memory_of_a_loop(void)
 {
@@ -404,16 +434,13 @@ static void same_bytes_as_without(void)
     }
 }
 
-static const check_case cases[] = {CASE(chain_after_rollback),
-                                   CASE(spill_and_roll_back),
-                                   CASE(whole_rollback),
-                                   CASE(prepare_then_back),
-                                   CASE(prepare_twice),
-                                   CASE(nested_marks),
-                                   CASE(outside_a_transaction),
-                                   CASE(memory_of_a_loop),
-                                   CASE(other_bytes_for_a_second_mark),
-                                   CASE(same_bytes_as_without)};
+static const check_case cases[] = {
+    CASE(chain_after_rollback),  CASE(spill_and_roll_back),
+    CASE(whole_rollback),        CASE(prepare_then_back),
+    CASE(prepare_twice),         CASE(nested_marks),
+    CASE(outside_a_transaction), CASE(storage_is_told),
+    CASE(memory_of_a_loop),      CASE(other_bytes_for_a_second_mark),
+    CASE(same_bytes_as_without)};
 
 int main(int argc, char **argv)
 {

@@ -258,6 +258,31 @@ static void end_in_an_empty_segment(void)
     }
 }
 
+/* Records before the end that no commit covers; one of them where, in the segment
+ * before, the last commit ends. F6, F10 */
+static void records_without_a_commit(void)
+{
+    craft c;
+
+    craft_begin(&c);
+    craft_record(&c, LKV_KIND_PUT, "a", "1");
+    craft_commit(&c, 1);
+    craft_record(&c, LKV_KIND_PUT, "a", "2");
+    craft_end(&c);
+    CHECK_TEXT(contents_of(&c.image), "error -2: segment 1, offset 155: " NOT_THE_END);
+    image_free(&c.image);
+    craft_begin(&c);
+    craft_record(&c, LKV_KIND_PUT, "a", "1");
+    craft_commit(&c, 1);
+    craft_segment(&c, 2);
+    craft_record(&c, LKV_KIND_PUT, "a",
+                 "12345678901234567890123456789012345678901234567890123456789012");
+    craft_end(&c);
+    CHECK_INT(c.image.end.offset, 140);
+    CHECK_TEXT(contents_of(&c.image), "error -2: segment 2, offset 140: " NOT_THE_END);
+    image_free(&c.image);
+}
+
 /* F10: whole transactions behind the end, and garbage. */
 static void bytes_after_the_end(void)
 {
@@ -470,6 +495,7 @@ static const check_case cases[] = {CASE(commit_of_another_past),
                                    CASE(foreign_segment),
                                    CASE(end_differs),
                                    CASE(end_in_an_empty_segment),
+                                   CASE(records_without_a_commit),
                                    CASE(bytes_after_the_end),
                                    CASE(every_byte),
                                    CASE(cut_short),

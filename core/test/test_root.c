@@ -139,6 +139,22 @@ static void wrong_lengths(void)
     }
 }
 
+static void no_segments(void)
+{
+    lkv_root root;
+    const char *why = "";
+    craft c;
+    craft_three(&c);
+    c.image.count = 0;
+    craft_root(&c);
+    CHECK_INT(lkv_format_parse_root((lkv_bytes){c.image.root, c.image.root_size}, &root,
+                                    &why),
+              LKV_CORRUPT);
+    CHECK_TEXT(why, "lengths do not fit together");
+    c.image.count = 3;
+    image_free(&c.image);
+}
+
 static void block_sizes(void)
 {
     static const struct {
@@ -282,13 +298,19 @@ static void create_fails_anywhere(void)
     }
 }
 
-static const check_case cases[] = {
-    CASE(numbers_in_any_order), CASE(wrong_lists),
-    CASE(sizes_out_of_range),   CASE(twice_the_same_number),
-    CASE(every_byte),           CASE(wrong_lengths),
-    CASE(block_sizes),          CASE(block_of_the_root),
-    CASE(description),          CASE(description_too_long_to_be_one),
-    CASE(nothing_there),        CASE(create_fails_anywhere)};
+static const check_case cases[] = {CASE(numbers_in_any_order),
+                                   CASE(wrong_lists),
+                                   CASE(sizes_out_of_range),
+                                   CASE(twice_the_same_number),
+                                   CASE(every_byte),
+                                   CASE(wrong_lengths),
+                                   CASE(no_segments),
+                                   CASE(block_sizes),
+                                   CASE(block_of_the_root),
+                                   CASE(description),
+                                   CASE(description_too_long_to_be_one),
+                                   CASE(nothing_there),
+                                   CASE(create_fails_anywhere)};
 
 int main(int argc, char **argv)
 {

@@ -254,6 +254,13 @@ static void measures(void)
     CHECK_SIZE(stats.segments, 2);
     CHECK_SIZE(stats.revision, 4);
     CHECK(stats.index_memory >= 1024);
+    begin(f.store);
+    CHECK_INT(delete_text(f.store, "a"), LKV_OK);
+    CHECK_INT(lkv_measure(f.store, &stats, &f.err), LKV_OK);
+    CHECK_SIZE(stats.live_keys, 0);
+    CHECK_SIZE(stats.live_bytes, 0); /* a tombstone is no value */
+    CHECK_SIZE(stats.records, 5);
+    lkv_rollback(f.store);
     storage_fault_arm(&f.fault, 1, 0, LKV_IO);
     CHECK_INT(lkv_measure(f.store, &stats, &f.err), LKV_IO);
     storage_fault_arm(&f.fault, 0, 0, LKV_OK);
@@ -406,9 +413,10 @@ static void set_up(fixture *f, const sweep *s, uint32_t *depth)
     }
 }
 
-/* After a failure: back to the mark, more, and commit; the same as in a store where
- * nothing failed. */
-static void go_on(fixture *f, const sweep *s, uint32_t depth, const char *before)
+/* After a failure: more, with `back` from the mark on, and commit; the same as in a
+ * store where nothing failed. */
+static void go_on(fixture *f, const sweep *s, uint32_t depth, const char *before,
+                  int back)
 {
     fixture plain;
     uint32_t plain_depth;
@@ -424,11 +432,13 @@ static void go_on(fixture *f, const sweep *s, uint32_t depth, const char *before
         return;
     }
     CHECK_TEXT(contents(f->store), before);
-    lkv_rollback_to(f->store, depth);
+    set_up(&plain, s, &plain_depth);
+    if (back) {
+        lkv_rollback_to(f->store, depth);
+        lkv_rollback_to(plain.store, plain_depth);
+    }
     CHECK_INT(put_text(f->store, "e", "5"), LKV_OK);
     prepare_and_commit(f->store);
-    set_up(&plain, s, &plain_depth);
-    lkv_rollback_to(plain.store, plain_depth);
     CHECK_INT(put_text(plain.store, "e", "5"), LKV_OK);
     prepare_and_commit(plain.store);
     CHECK_TEXT(contents(f->store), contents(plain.store));
@@ -436,7 +446,7 @@ static void go_on(fixture *f, const sweep *s, uint32_t depth, const char *before
     fixture_close(&plain);
 }
 
-static int one_failure(const sweep *s, uint64_t n)
+static int one_failure(const sweep *s, uint64_t n, int back)
 {
     const char *before;
     uint64_t failures;
@@ -459,7 +469,7 @@ static int one_failure(const sweep *s, uint64_t n)
             lkv_in_transaction(f.store) && lkv_exists(f.store, text_bytes("p")) == 0) {
             CHECK_INT(delete_text(f.store, "p"), LKV_OK);
         }
-        go_on(&f, s, depth, before);
+        go_on(&f, s, depth, before, back);
     } else {
         CHECK_INT(rc, LKV_OK);
         CHECK(!actions[s->action].changes || strcmp(before, contents(f.store)) != 0);
@@ -484,7 +494,7 @@ static void fails_anywhere(void)
             sweep s = {i,          spills[k & 3], segments[k & 3],
                        k >> 2 & 1, k >> 3 & 1,    k >> 4 & 1};
             uint64_t n = 1;
-            while (n < 1000 && one_failure(&s, n)) {
+            while (n < 1000 && one_failure(&s, n, 0) && one_failure(&s, n, 1)) {
                 n++;
             }
             failures += n - 1;
