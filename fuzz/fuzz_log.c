@@ -435,6 +435,17 @@ static void transaction(run *r)
     finish(r, &before, r->in.left == 0 || (input_byte(&r->in) & 3) > 0);
 }
 
+/* The other handle writes from here on, and this one follows. */
+static void swap(run *r)
+{
+    lkv_store *fresh = r->fresh;
+    if (fresh != NULL) {
+        follow(r);
+        r->fresh = r->old;
+        r->old = fresh;
+    }
+}
+
 static void build(run *r, uint8_t step)
 {
     unsigned tag = step >> 6;
@@ -497,6 +508,9 @@ static int step(run *r)
     case 8:
         return install(r);
     case 9:
+        if (how & 1) {
+            swap(r);
+        }
         transaction(r);
         break;
     case 10: /* by others, as far as the old handle knows */

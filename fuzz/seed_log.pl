@@ -41,6 +41,7 @@ sub follow   { chr(10) . chr(0) }
 
 # A transaction on the store that was opened, and its steps.
 sub change   { chr(9) . chr(0) . join("", @_) . chr(4) . chr(0) . chr(1) }
+sub other    { chr(9) . chr(1) . join("", @_) . chr(4) . chr(0) . chr(1) }  # by the other handle
 sub undone   { chr(9) . chr(0) . join("", @_) . chr(4) . chr(0) . chr(0) }
 sub set      { my ($key, $value, $tag) = @_; chr(5) . chr(($tag // 0) << 2) . $key . $value }
 sub del      { chr(5) . chr(1) . $_[0] }
@@ -69,6 +70,9 @@ my %program = (
         . $some . install(),
     written   => $small . $some . install() . change(map { set(key($_), fill(64 + $_)) } 1 .. 20)
         . follow() . change(map { del(key($_)) } 5 .. 15) . follow(),
+    in_turn   => $small . $some . install() . change(del(key(3)), set(key(5), fill(70)))
+        . other(set(key(3), raw("again")), del(key(5)), del(key(1)))
+        . other(set(key(9), raw("9")), del(key(3))) . follow() . other(set(key(1), raw("1"))),
     ordered   => $large . install()
         . change((map { set(raw(sprintf "%03d", $_), raw("v")) } 1 .. 60), check()),
     backwards => $large . install()

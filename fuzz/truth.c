@@ -13,6 +13,7 @@ typedef struct truth {
     lkv_root root;
     lkv_bytes root_bytes;
     uint64_t chain, revision, covered;
+    uint32_t segment, offset; /* behind the last commit */
     lkv_hash hash;
     map now; /* with records that no commit covers yet */
 } truth;
@@ -66,8 +67,10 @@ static int root_is_right(truth *t)
            list_is_right(t);
 }
 
-static int commit_is_right(truth *t, const lkv_record *record, uint64_t end)
+static int commit_is_right(truth *t, const lkv_record *record, const lkv_segment *at,
+                           uint32_t offset)
 {
+    uint64_t end = at->base + offset - LKV_SEGMENT_HEADER;
     lkv_commit_record commit;
     if (lkv_format_parse_commit(record, &commit) != LKV_OK ||
         commit.revision != t->revision + 1 || commit.covered != t->covered ||
@@ -77,6 +80,8 @@ static int commit_is_right(truth *t, const lkv_record *record, uint64_t end)
     t->revision = commit.revision;
     t->chain = commit.chain;
     t->covered = 0;
+    t->segment = at->number;
+    t->offset = offset;
     lkv_format_chain_start(&t->hash, t->end.store_id, t->chain, end);
     return 1;
 }
@@ -95,7 +100,7 @@ static int segment_is_right(truth *t, const lkv_segment *at, lkv_bytes bytes)
         }
         offset += record.size;
         if (record.kind == LKV_KIND_COMMIT) {
-            if (!commit_is_right(t, &record, at->base + offset - LKV_SEGMENT_HEADER)) {
+            if (!commit_is_right(t, &record, at, (uint32_t)offset)) {
                 return 0;
             }
             continue;
@@ -139,6 +144,8 @@ static int read_segment(truth *t, uint32_t i)
     if (i == 0) {
         t->revision = header.revision_before;
         t->chain = header.chain_before;
+        t->segment = at.number;
+        t->offset = LKV_SEGMENT_HEADER;
         lkv_format_chain_start(&t->hash, t->end.store_id, t->chain, at.base);
     }
     return segment_is_right(t, &at, bytes);
@@ -166,7 +173,8 @@ int image_truth(lkv_storage *storage, map *rows)
         right = read_segment(&t, i);
     }
     if (right == 1) {
-        right = t.covered == 0 && t.revision == t.end.revision &&
+        right = t.covered == 0 && t.segment == t.end.segment &&
+                t.offset == t.end.offset && t.revision == t.end.revision &&
                 t.chain == t.end.chain && t.now.count == t.end.live_keys;
         *rows = t.now;
     }
