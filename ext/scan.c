@@ -110,13 +110,35 @@ static int is_writing(sqlite3 *db)
     return 0;
 }
 
-/* Several rows where one was promised. A query takes them all the same; an UPDATE or
- * DELETE would end after the first, so that SQLite has to prepare it again, which it
- * does on this code, and gets no such promise then. */
-static int break_promise(lkv_table *table)
+static int begin(scan *at)
 {
-    table->several = 1;
-    return is_writing(table->db) ? SQLITE_SCHEMA : SQLITE_OK;
+    at->range = at->descending ? at->ranges.count - 1 : 0;
+    at->eof = 0;
+    return settle(at, enter(at));
+}
+
+static int step(scan *at)
+{
+    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
+                                     : lkv_cursor_next(at->cursor));
+}
+
+/* Whether there are several rows where one was promised. A query takes them all the
+ * same; an UPDATE or DELETE would end after the first, so that SQLite has to prepare it
+ * again, which it does on this code, and gets no such promise then. */
+static int keep_promise(scan *at)
+{
+    int rc = at->eof ? SQLITE_OK : step(at);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    if (!at->eof) {
+        at->table->several = 1;
+        if (is_writing(at->table->db)) {
+            return SQLITE_SCHEMA;
+        }
+    }
+    return begin(at);
 }
 
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
@@ -135,23 +157,20 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     lkv_ranges_clear(&at->ranges);
     rc = lkv_ranges_plan(&at->ranges, plan, at->table->declaration.column[0].affinity,
                          argv);
-    if (rc == SQLITE_OK && at->ranges.several && (plan & LKV_PLAN_ONE)) {
-        rc = break_promise(at->table);
-    }
     if (rc != SQLITE_OK || at->ranges.count == 0) {
         return rc;
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
-    at->range = at->descending ? at->ranges.count - 1 : 0;
-    at->eof = 0;
-    return settle(at, enter(at));
+    rc = begin(at);
+    if (rc == SQLITE_OK && at->ranges.several && (plan & LKV_PLAN_ONE)) {
+        rc = keep_promise(at);
+    }
+    return rc;
 }
 
 int lkv_scan_next(sqlite3_vtab_cursor *base)
 {
-    scan *at = (scan *)base;
-    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
-                                     : lkv_cursor_next(at->cursor));
+    return step((scan *)base);
 }
 
 int lkv_scan_eof(sqlite3_vtab_cursor *base)
