@@ -116,9 +116,10 @@ static int is_number(const bound *from)
 }
 
 /* Encodes one argument; type SQLITE_NULL when it is NULL, which nothing compares with.
- */
+ * A number of unknown origin is, for a TEXT key, less than all texts, or it is its own
+ * text (+column has no affinity): `low` takes the first of these, as the lesser one. */
 static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affinity,
-                  int literal, bound *out)
+                  int literal, int low, bound *out)
 {
     int numeric = affinity != LKV_AFFINITY_TEXT && affinity != LKV_AFFINITY_BLOB;
     lkv_value value;
@@ -132,7 +133,7 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     if (out->type == SQLITE_NULL) {
         return SQLITE_OK;
     }
-    if (out->unsure) {
+    if (out->unsure && low) {
         affinity = LKV_AFFINITY_BLOB;
     }
     rc = lkv_value_read(&value, argument, comparison(affinity));
@@ -164,7 +165,7 @@ static int add_point(lkv_ranges *ranges, sqlite3_value *argument,
     bound from;
     int rc = lkv_ranges_add(ranges, &range);
     if (rc == SQLITE_OK) {
-        rc = encode(&range->low, argument, affinity, literal, &from);
+        rc = encode(&range->low, argument, affinity, literal, 0, &from);
     }
     if (rc != SQLITE_OK) {
         return rc;
@@ -291,7 +292,7 @@ static int plan_bounds(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
     int rc = lkv_ranges_add(ranges, &range);
 
     if (rc == SQLITE_OK && (plan & LKV_PLAN_LOW)) {
-        rc = encode(&range->low, *argv++, affinity, (plan & LKV_PLAN_LITERAL) != 0,
+        rc = encode(&range->low, *argv++, affinity, (plan & LKV_PLAN_LITERAL) != 0, 1,
                     &from);
         range->has_low = 1;
         if (from.type == SQLITE_NULL) {
@@ -301,7 +302,7 @@ static int plan_bounds(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
     }
     if (rc == SQLITE_OK && (plan & LKV_PLAN_HIGH)) {
         rc = encode(&range->high, *argv, affinity, (plan & LKV_PLAN_HIGH_LITERAL) != 0,
-                    &from);
+                    0, &from);
         range->has_high = 1;
         range->strict = (plan & LKV_PLAN_HIGH_STRICT) != 0;
         if (from.type == SQLITE_NULL) {
