@@ -36,6 +36,7 @@ typedef struct diff_sql {
     sqlite3_str *text; /* the template */
     const diff_value *binds[DIFF_BINDS];
     int bind_count;
+    int table;     /* which one diff_where() is about */
     bool ordered;  /* the order of the result is told */
     bool writes;   /* changes() is told */
     bool loose;    /* ON CONFLICT: litekv has only the primary code */
