@@ -82,6 +82,10 @@ LKV_MUST_CHECK int lkv_log_create(lkv_storage *storage, const lkv_os *os,
  * LKV_NOMEM, the storage's. */
 LKV_MUST_CHECK int lkv_log_load_root(lkv_log *log, lkv_error *err);
 
+/* Whether the storage's root is still that of this log: LKV_OK or LKV_ABSENT. Errors:
+ * the storage's. */
+LKV_MUST_CHECK int lkv_log_owns_root(lkv_log *log, lkv_error *err);
+
 /* The listed segment with `number`, or NULL. */
 const lkv_segment *lkv_log_segment(const lkv_log *log, uint32_t number);
 /* Bytes that may be read of listed segment `i`. */

@@ -71,6 +71,23 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
     return LKV_OK;
 }
 
+int lkv_log_owns_root(lkv_log *log, lkv_error *err)
+{
+    const char *why = "";
+    lkv_bytes bytes;
+    lkv_root root;
+    int rc = log->storage->ops->read_root(log->storage, &bytes, err);
+
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    if (lkv_format_parse_root(bytes, &root, &why) != LKV_OK ||
+        memcmp(root.store_id, log->at.store_id, LKV_ID_SIZE) != 0) {
+        return LKV_ABSENT;
+    }
+    return LKV_OK;
+}
+
 int lkv_log_load_root(lkv_log *log, lkv_error *err)
 {
     lkv_segment *segments = NULL;

@@ -218,6 +218,11 @@ void lkv_rollback(lkv_store *store)
     }
 }
 
+int lkv_holds(lkv_store *store, lkv_error *err)
+{
+    return lkv_log_owns_root(&store->log, err);
+}
+
 uint64_t lkv_rollbacks(const lkv_store *store)
 {
     return store->log.rollbacks;

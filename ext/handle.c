@@ -116,6 +116,7 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     }
     if (handle != NULL) {
         handle->references++;
+        handle->doubted = handle->born;
         *out = handle;
         return SQLITE_OK;
     }
@@ -125,6 +126,7 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     }
     memset(handle, 0, sizeof(*handle));
     handle->references = 1;
+    handle->born = fresh;
     handle->db = db;
     handle->smallest = INT_MAX;
     handle->registry = registry;
@@ -185,17 +187,52 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     return code;
 }
 
+/* A table is not told of a ROLLBACK TO that undoes its CREATE: SQLite tells it of the
+ * savepoints that began after it. What its handle has not written out must not get into
+ * an older table of the name, and not into one that is no more. */
+static int check_birth(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    const char *why;
+    int rc;
+
+    handle->doubted = 0;
+    if (!lkv_in_transaction(handle->store)) {
+        return SQLITE_OK;
+    }
+    rc = lkv_holds(handle->store, &err);
+    if (rc == LKV_FAILED &&
+        lkv_storage_db_failure(handle->storage, &why) == SQLITE_ERROR) {
+        rc = LKV_ABSENT; /* no such table */
+    }
+    if (rc == LKV_ABSENT) {
+        lkv_rollback(handle->store);
+        lkv_storage_db_doubt(handle->storage);
+        handle->born = 0;
+        handle->mark_count = 0;
+        handle->smallest = INT_MAX;
+    }
+    return lkv_handle_status(handle, rc, &err, text);
+}
+
 int lkv_handle_refresh(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = lkv_refresh(handle->store, &err);
+    int rc = handle->doubted ? check_birth(handle, text) : SQLITE_OK;
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = lkv_refresh(handle->store, &err);
     return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
 }
 
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = LKV_OK;
+    int rc = handle->doubted ? check_birth(handle, text) : SQLITE_OK;
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
     if (!lkv_in_transaction(handle->store)) {
         rc = lkv_begin(handle->store, 0, &err);
     }
@@ -205,7 +242,11 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
 int lkv_handle_sync(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = lkv_prepare(handle->store, &err);
+    int rc = handle->born ? check_birth(handle, text) : SQLITE_OK;
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = lkv_prepare(handle->store, &err);
     return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
 }
 
@@ -217,7 +258,7 @@ static void leave(lkv_handle *handle, int undone)
         lkv_handle_detach(handle);
     }
     handle->renamed = 0;
-    handle->led = 0;
+    handle->led = handle->born = handle->doubted = 0;
     handle->mark_count = 0;
     handle->smallest = INT_MAX;
 }

@@ -33,6 +33,8 @@ struct lkv_handle {
     int mark_count, mark_capacity;
     int renamed; /* in this transaction, when `renamed_at` marks were there */
     int renamed_at;
+    int born;     /* its table was created in this transaction ... */
+    int doubted;  /* ... and connected again since, or another one of its name */
     int led;      /* a vtab object has joined this transaction */
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
 };
