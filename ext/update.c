@@ -34,6 +34,10 @@ static int status(lkv_table *table, int rc, const lkv_error *err)
 static int conflict(lkv_table *table, const change *of, int code, const char *what)
 {
     int abort = of->on_conflict == SQLITE_ABORT || of->on_conflict == SQLITE_REPLACE;
+    /* With OR IGNORE there is no error, and a text would become that of a later one. */
+    if (of->on_conflict == SQLITE_IGNORE) {
+        return SQLITE_CONSTRAINT;
+    }
     return lkv_table_error(table, abort ? code : SQLITE_CONSTRAINT,
                            sqlite3_mprintf("%s constraint failed: %s.%s", what,
                                            table->name,
