@@ -302,6 +302,19 @@ static void generate(diff_world *world, diff_sql *sql, int i)
     }
 }
 
+void diff_change_whole(diff_world *world, diff_sql *sql)
+{
+    for (;;) {
+        *sql = diff_sql_new();
+        generate(world, sql, diff_chance(&world->random, 75) ? 0 : 1);
+        if (!sql->rollback &&
+            strstr(sqlite3_str_value(sql->text), " OR FAIL") == NULL) {
+            return;
+        }
+        diff_sql_free(sql);
+    }
+}
+
 void diff_change_step(diff_world *world)
 {
     diff_sql sql = diff_sql_new();
