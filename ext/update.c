@@ -27,9 +27,13 @@ static int status(lkv_table *table, int rc, const lkv_error *err)
     return lkv_table_error(table, rc, text);
 }
 
-/* SQLite acts on the statement's ON CONFLICT clause at any SQLITE_CONSTRAINT code. */
+/* SQLite acts on the statement's ON CONFLICT clause at any SQLITE_CONSTRAINT code. With
+ * OR IGNORE there is no error, and a text would become that of a later one. */
 static int conflict(lkv_table *table, int code, const char *what)
 {
+    if (sqlite3_vtab_on_conflict(table->db) == SQLITE_IGNORE) {
+        return code;
+    }
     return lkv_table_error(table, code,
                            sqlite3_mprintf("%s constraint failed: %s.%s", what,
                                            table->name,

@@ -157,6 +157,9 @@ static void update_values(diff_world *world, diff_sql *sql, int i)
     }
 }
 
+/* A row that another one has replaced in the same statement: SQLite has computed its
+ * new values before when the table is virtual, and looks at what it is now when it is
+ * not. So OR REPLACE is for one row. */
 static void update_keys(diff_world *world, diff_sql *sql, int i)
 {
     static const char *const sets[] = {"key+1",
@@ -178,6 +181,9 @@ static void update_keys(diff_world *world, diff_sql *sql, int i)
                                          " WHERE t.key = "};
     const char *where = DIFF_PICK(&world->random, wheres);
     verb(world, sql, "UPDATE");
+    if (strstr(sqlite3_str_value(sql->text), "REPLACE") != NULL) {
+        where = wheres[4];
+    }
     add(sql, " ");
     diff_table_name(world, sql->text, i, true);
     add(sql, " AS t SET key = ");
@@ -222,8 +228,8 @@ static void delete_rows(diff_world *world, diff_sql *sql, int i)
 {
     add(sql, "DELETE FROM ");
     diff_table_name(world, sql->text, i, true);
-    add(sql, " AS t");
     sql->writes = true;
+    add(sql, " AS t");
     if (diff_chance(&world->random, 93)) {
         diff_where(world, sql, i);
     }
@@ -293,6 +299,19 @@ static void generate(diff_world *world, diff_sql *sql, int i)
         delete_rows(world, sql, i);
     } else {
         change_helper(world, sql);
+    }
+}
+
+void diff_change_whole(diff_world *world, diff_sql *sql)
+{
+    for (;;) {
+        *sql = diff_sql_new();
+        generate(world, sql, diff_chance(&world->random, 75) ? 0 : 1);
+        if (!sql->rollback &&
+            strstr(sqlite3_str_value(sql->text), " OR FAIL") == NULL) {
+            return;
+        }
+        diff_sql_free(sql);
     }
 }
 

@@ -42,6 +42,7 @@ static void cast(diff_world *world, diff_sql *sql)
     static const char *const casts[] = {"TEXT", "INTEGER", "REAL", "NUMERIC", "BLOB"};
     int which = diff_below(&world->random, 5);
     bool numeric = which >= 1 && which <= 3;
+    sql->affine = true;
     add(sql, numeric ? "CAST((SELECT " : "CAST(");
     if (numeric) {
         diff_value_literal(sql->text, pick(world));
@@ -59,6 +60,7 @@ void diff_value_any(diff_world *world, diff_sql *sql)
         cast(world, sql);
         break;
     case 1:
+        sql->affine = true;
         add(sql, "(SELECT ");
         helper_column(world, sql);
         add(sql, " FROM ");
@@ -129,7 +131,10 @@ static void in_list(diff_world *world, diff_sql *sql, const char *column)
     case 1:
         sqlite3_str_appendf(sql->text, "SELECT %s FROM ",
                             diff_chance(random, 50) ? "key" : "v1");
-        diff_table_name(world, sql->text, diff_below(random, DIFF_TABLES), true);
+        /* SQLite 3.40.1 may update for ever with a subquery on the table itself. */
+        diff_table_name(world, sql->text,
+                        sql->writes ? 1 - sql->table : diff_below(random, DIFF_TABLES),
+                        true);
         break;
     default:
         for (int n = diff_below(random, 6), i = 0; i < n; i++) {
@@ -156,7 +161,9 @@ static void pattern(diff_world *world, diff_sql *sql, const char *column)
         "x'61'",        "NULL", "'q7*'", "'\x7f*'", "'[*'", "'\xc3\xa4*'",
         "'a\xc3\xa4*'", "'*a'", "'z*'"};
     bool is_like = diff_chance(&world->random, 60);
-    sqlite3_str_appendf(sql->text, "%s %s%s ", column,
+    /* SQLite 3.40.1 finds U+0661 with LIKE 'a%' by an index of a UTF-16le database: the
+     * plus keeps it from looking there. */
+    sqlite3_str_appendf(sql->text, "%s%s %s%s ", world->utf16 ? "+" : "", column,
                         diff_chance(&world->random, 10) ? "NOT " : "",
                         is_like ? "LIKE" : "GLOB");
     if (diff_chance(&world->random, 15)) {
@@ -188,7 +195,7 @@ static void other_term(diff_world *world, diff_sql *sql, const char *column)
                                         "typeof(%s) <> 'integer'",
                                         "length(%s) > 2",
                                         "%s > 0",
-                                        "abs(%s) < 9",
+                                        "length(%s) < 9",
                                         "%s = t.v1",
                                         "%s < t.v1",
                                         "%s = t.key",
@@ -233,7 +240,7 @@ void diff_where(diff_world *world, diff_sql *sql, int i)
 {
     diff_random *random = &world->random;
     int terms = diff_chance(random, 55) ? 1 : diff_between(random, 2, 4);
-    (void)i;
+    sql->table = i;
     add(sql, " WHERE ");
     for (int k = 0; k < terms; k++) {
         if (k > 0) {
@@ -265,8 +272,9 @@ static void order_and_limit(diff_world *world, diff_sql *sql)
                                          "t.key DESC NULLS LAST",
                                          "1, t.key"};
     sqlite3_str_appendf(sql->text, " ORDER BY %s", DIFF_PICK(&world->random, orders));
-    sql->ordered = true;
-    if (diff_chance(&world->random, 35)) {
+    /* Where key = a number holds for several texts SQLite leaves out ORDER BY key. */
+    sql->ordered = !sql->affine;
+    if (sql->ordered && diff_chance(&world->random, 35)) {
         sqlite3_str_appendf(sql->text, " LIMIT %d",
                             diff_between(&world->random, -1, 6));
         if (diff_chance(&world->random, 50)) {
@@ -359,8 +367,8 @@ static void join_query(diff_world *world, diff_sql *sql, int i)
                                          "h.a = t.key COLLATE NOCASE",
                                          "t.key = +h.i",
                                          "t.key = h.a || ''",
-                                         "t.key LIKE h.a",
-                                         "t.key GLOB h.c",
+                                         "t.key LIKE substr(h.a,1,20)",
+                                         "t.key GLOB substr(h.c,1,20)",
                                          "t.v1 = h.c",
                                          "h.c <= t.key"};
     static const char *const other[] = {"t.key = s.key", "t.key = s.v1", "s.key = t.v1",

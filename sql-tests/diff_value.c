@@ -197,7 +197,7 @@ static diff_value any_text(diff_random *random, bool utf16)
     if (!utf16 && diff_chance(random, 3)) {
         value.bytes = DIFF_PICK(random, invalid);
         value.size = (int)strlen(value.bytes);
-    } else if (diff_chance(random, 2)) {
+    } else if (!utf16 && diff_chance(random, 2)) {
         value.bytes = "a\0b"; /* a text may hold a NUL */
         value.size = 3;
     } else {

@@ -36,6 +36,8 @@ typedef struct diff_sql {
     sqlite3_str *text; /* the template */
     const diff_value *binds[DIFF_BINDS];
     int bind_count;
+    int table;     /* which one diff_where() is about */
+    bool affine;   /* compares with something that has an affinity */
     bool ordered;  /* the order of the result is told */
     bool writes;   /* changes() is told */
     bool loose;    /* ON CONFLICT: litekv has only the primary code */
@@ -128,6 +130,8 @@ int diff_once(diff_world *world, int expect, const char *format, ...);
 /* One universe only. */
 diff_result diff_run(diff_world *world, sqlite3 *db, int universe, const diff_sql *sql);
 void diff_result_free(diff_result *result);
+/* The row that a statement stands on, as text; sqlite3_free() it. */
+char *diff_read_row(sqlite3_stmt *stmt);
 /* Compares all tables on the connection in use. */
 void diff_compare(diff_world *world);
 /* A fingerprint of the content of one universe. */
@@ -158,6 +162,8 @@ void diff_query_step(diff_world *world);
 
 /* diff_change.c: INSERT, UPDATE, DELETE. */
 void diff_change_step(diff_world *world);
+/* One that is done as a whole or not at all. */
+void diff_change_whole(diff_world *world, diff_sql *sql);
 
 /* diff_transaction.c */
 void diff_transaction_step(diff_world *world);
@@ -175,7 +181,13 @@ void diff_settle(diff_world *world);
 bool diff_open(diff_world *world, int connection);
 void diff_close(diff_world *world, int connection);
 
-/* diff_special.c: several connections, failures, open readers. */
+/* diff_special.c: several connections, backups, what stands between statements. */
 void diff_special_step(diff_world *world);
+
+/* diff_trouble.c: a statement that fails in its middle; a reader that others write
+ * under. */
+void diff_trouble_full(diff_world *world);
+void diff_trouble_interrupt(diff_world *world);
+void diff_trouble_reader(diff_world *world);
 
 #endif

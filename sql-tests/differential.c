@@ -47,13 +47,13 @@ static void choose(diff_world *world)
     world->encoding = DIFF_PICK(random, encodings);
     world->journal = DIFF_PICK(random, journals);
     world->schema = DIFF_PICK(random, schemas);
+    world->base = DIFF_PICK(random, bases);
+    world->page_size = DIFF_PICK(random, sizes);
+    world->cache_size = DIFF_PICK(random, caches);
     if (world->schema[0] == 't') {
         world->journal = "delete";
         world->cache_size = -2000;
     }
-    world->base = DIFF_PICK(random, bases);
-    world->page_size = DIFF_PICK(random, sizes);
-    world->cache_size = DIFF_PICK(random, caches);
     world->utf16 = world->encoding[4] == '1';
     world->shared = world->schema[0] != 't';
     world->u_is_litekv = diff_chance(random, 50);
