@@ -19,11 +19,13 @@ typedef struct slot {
     int used;
 } slot;
 
+#define SLOT_SIZE (sizeof(slot) + sizeof(uint32_t)) /* and the head of a chain */
+
 struct lkv_cache {
     const lkv_os *os;
     uint64_t limit, memory;
     slot *slots;
-    uint32_t *heads;  /* of the chains; as many as slots, a power of two */
+    uint32_t *heads;  /* of the chains, behind the slots; as many, a power of two */
     uint32_t room;    /* slots in memory */
     uint32_t touched; /* slots ever in use: those above are new */
     uint32_t free;
@@ -51,7 +53,6 @@ void lkv_cache_close(lkv_cache *cache)
     if (cache != NULL) {
         lkv_cache_drop(cache, 0, UINT64_MAX);
         lkv_os_free(cache->os, cache->slots);
-        lkv_os_free(cache->os, cache->heads);
         lkv_os_free(cache->os, cache);
     }
 }
@@ -118,21 +119,30 @@ static uint32_t victim(lkv_cache *cache)
     }
 }
 
+static int is_full(const lkv_cache *cache)
+{
+    return cache->free == NO_SLOT && cache->touched == cache->room;
+}
+
+/* Bytes that a block of `size` adds, larger tables included where it needs them. */
+static uint64_t cost(const lkv_cache *cache, size_t size)
+{
+    uint64_t slots = !is_full(cache) ? 0 : cache->room == 0 ? FIRST_SLOTS : cache->room;
+    return slots * SLOT_SIZE + size;
+}
+
 static int grow(lkv_cache *cache)
 {
     uint32_t room = cache->room == 0 ? FIRST_SLOTS : cache->room * 2;
-    slot *slots = lkv_os_resize(cache->os, cache->slots, room * sizeof(*slots));
+    slot *slots = lkv_os_resize(cache->os, cache->slots, room * SLOT_SIZE);
     uint32_t *heads;
 
     if (slots == NULL) {
         return LKV_NOMEM;
     }
+    heads = (uint32_t *)(void *)(slots + room);
+    cache->memory += (room - cache->room) * SLOT_SIZE;
     cache->slots = slots;
-    heads = lkv_os_resize(cache->os, cache->heads, room * sizeof(*heads));
-    if (heads == NULL) {
-        return LKV_NOMEM;
-    }
-    cache->memory += (uint64_t)(room - cache->room) * (sizeof(*slots) + sizeof(*heads));
     cache->heads = heads;
     cache->room = room;
     for (uint32_t i = 0; i < room; i++) {
@@ -165,17 +175,18 @@ int lkv_cache_put(lkv_cache *cache, uint64_t id, lkv_bytes block, lkv_bytes *cop
     uint32_t i = find(cache, id);
     slot *at;
 
-    if (cache->free == NO_SLOT && cache->touched == cache->room &&
-        grow(cache) != LKV_OK) {
-        return LKV_NOMEM;
-    }
-    while (i != NO_SLOT ||
-           (cache->count > 0 && cache->memory + block.size > cache->limit)) {
+    /* The old block goes first: whatever fails then, it is not found again. */
+    while (i != NO_SLOT || (cache->count > 0 &&
+                            cache->memory + cost(cache, block.size) > cache->limit)) {
         i = i == NO_SLOT ? victim(cache) : i;
         lkv_os_free(cache->os, bytes);
         have = cache->slots[i].size;
         bytes = take_out(cache, i);
         i = NO_SLOT;
+    }
+    if (is_full(cache) && grow(cache) != LKV_OK) {
+        lkv_os_free(cache->os, bytes);
+        return LKV_NOMEM;
     }
     if (bytes == NULL || have != block.size) {
         lkv_os_free(cache->os, bytes);

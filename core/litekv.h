@@ -79,6 +79,11 @@ void lkv_close(lkv_store *store);
  * nothing and the next call starts afresh. */
 LKV_MUST_CHECK int lkv_refresh(lkv_store *store, lkv_error *err);
 
+/* Whether the storage still holds the store that the handle stands on, as far as its
+ * identity tells: LKV_OK or LKV_ABSENT. For a storage whose owner can take a store away
+ * in the middle of a transaction. Errors: LKV_CORRUPT, the storage's. */
+LKV_MUST_CHECK int lkv_is_there(lkv_store *store, lkv_error *err);
+
 /* The store's 16-byte identity and the caller's description, both as of the last
  * refresh; valid until the next call that refreshes. */
 lkv_bytes lkv_id(const lkv_store *store);

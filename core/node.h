@@ -119,13 +119,13 @@ static inline int lkv_node_compare(lkv_bytes a, lkv_bytes b)
 
 static inline uint32_t lkv_node_head_of(lkv_bytes key, size_t prefix)
 {
+    const uint8_t *at;
     size_t left = key.size > prefix ? key.size - prefix : 0;
-    const uint8_t *at = key.data;
     uint32_t head = 0;
     if (left == 0) {
-        return 0; /* and `at` may be NULL */
+        return 0; /* nor may a byte be looked for: there may be no data */
     }
-    at += prefix;
+    at = (const uint8_t *)key.data + prefix;
     if (left >= 4) {
         return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 |
                at[3];

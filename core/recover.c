@@ -155,6 +155,10 @@ static int replay(lkv_store *store, lkv_log_scan *scan, lkv_end *at, lkv_error *
                                log->segments[scan->segment].base + scan->offset -
                                    LKV_SEGMENT_HEADER);
     }
+    if (rc == LKV_ABSENT && covered > 0) { /* applied, and never happened. F10 */
+        return lkv_log_damage(err, log->at.segment, log->at.offset,
+                              "the log does not end in the commit that was published");
+    }
     return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 

@@ -53,9 +53,9 @@ int lkv_log_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
     return rc;
 }
 
-/* Segments lie one after the other, and have numbers that a location can hold. Each
- * closed one has a record, so that no two have one base, and the header (F8) tells a
- * number that is listed twice. F9 */
+/* Segments lie one after the other, and have numbers that a location can hold. A closed
+ * one holds something and the bases do not run over: so each base is greater than the
+ * one before, and no segment, whose header tells its base, is listed twice. F9 */
 static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error *err)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -64,8 +64,9 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
         if (at->number == 0 || at->number > LKV_SEGMENT_NUMBER_MAX ||
             (last ? at->size != 0
                   : at->size <= LKV_SEGMENT_HEADER || at->size > LKV_SEGMENT_MAX ||
-                        segments[i + 1].base !=
-                            at->base + at->size - LKV_SEGMENT_HEADER)) {
+                        segments[i + 1].base < at->base ||
+                        segments[i + 1].base - at->base !=
+                            at->size - LKV_SEGMENT_HEADER)) {
             return lkv_log_error(err, LKV_CORRUPT,
                                  "root: the list of segments is wrong");
         }
@@ -73,23 +74,59 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
     return LKV_OK;
 }
 
+/* Generation 0 tells a storage that nothing was read, so that a commit under it would
+ * be lost; and no commit may come back to it. F9 */
+static int check_numbers(const lkv_root *root, lkv_error *err)
+{
+    const char *why = NULL;
+    if (root->block < LKV_BLOCK_MIN || root->block > LKV_BLOCK_MAX) {
+        why = "root: the block size is wrong";
+    } else if (root->generation == 0 || root->generation > INT64_MAX) {
+        why = "root: the generation is wrong";
+    }
+    return why == NULL ? LKV_OK : lkv_log_error(err, LKV_CORRUPT, why);
+}
+
+/* What the root says, or why it says nothing. */
+static int read_root(lkv_log *log, lkv_bytes *bytes, lkv_root *root, lkv_error *err)
+{
+    const char *why = "";
+    char text[96] = "root: ";
+    int rc = log->storage->ops->read_root(log->storage, bytes, err);
+
+    if (rc == LKV_OK && lkv_format_parse_root(*bytes, root, &why) != LKV_OK) {
+        strncat(text, why, sizeof(text) - strlen(text) - 1);
+        rc = lkv_log_error(err, LKV_CORRUPT, text);
+    }
+    return rc;
+}
+
+int lkv_log_is_there(lkv_log *log, lkv_error *err)
+{
+    lkv_bytes bytes;
+    lkv_root root;
+    int rc = LKV_OK;
+
+    if (log->known) {
+        rc = read_root(log, &bytes, &root, err);
+        if (rc == LKV_OK && memcmp(root.store_id, log->at.store_id, LKV_ID_SIZE) != 0) {
+            rc = LKV_ABSENT;
+        }
+    }
+    return rc;
+}
+
 int lkv_log_load_root(lkv_log *log, lkv_error *err)
 {
     lkv_segment *segments = NULL;
     uint8_t *meta = NULL;
-    const char *why = "";
-    char text[96] = "root: ";
     lkv_bytes bytes;
     lkv_root root;
-    int rc = log->storage->ops->read_root(log->storage, &bytes, err);
+    int rc = read_root(log, &bytes, &root, err);
 
     if (rc != LKV_OK) {
         return rc == LKV_ABSENT ? lkv_log_error(err, LKV_CORRUPT, "root: there is none")
                                 : rc;
-    }
-    if (lkv_format_parse_root(bytes, &root, &why) != LKV_OK) {
-        strncat(text, why, sizeof(text) - strlen(text) - 1);
-        return lkv_log_error(err, LKV_CORRUPT, text);
     }
     rc = LKV_NOMEM;
     segments = lkv_os_alloc(log->os, root.segments * sizeof(*segments));
@@ -101,8 +138,8 @@ int lkv_log_load_root(lkv_log *log, lkv_error *err)
         lkv_format_root_segment(bytes, i, &segments[i]);
     }
     rc = check_segments(segments, root.segments, err);
-    if (rc == LKV_OK && (root.block < LKV_BLOCK_MIN || root.block > LKV_BLOCK_MAX)) {
-        rc = lkv_log_error(err, LKV_CORRUPT, "root: the block size is wrong");
+    if (rc == LKV_OK) {
+        rc = check_numbers(&root, err);
     }
     if (rc != LKV_OK) {
         goto done;

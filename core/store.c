@@ -50,6 +50,11 @@ int lkv_refresh(lkv_store *store, lkv_error *err)
     return store->log.open ? LKV_OK : lkv_recover(store, err);
 }
 
+int lkv_is_there(lkv_store *store, lkv_error *err)
+{
+    return lkv_log_is_there(&store->log, err);
+}
+
 lkv_bytes lkv_id(const lkv_store *store)
 {
     return (lkv_bytes){store->log.at.store_id, LKV_ID_SIZE};
@@ -94,6 +99,9 @@ static int make_room(lkv_store *store, lkv_bytes key, lkv_bytes value, lkv_error
     int rc;
     if (!store->log.open) {
         return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
+    }
+    if (key.size > LKV_SEGMENT_MAX) { /* the log would say so after the journal grew */
+        return lkv_log_error(err, LKV_TOO_BIG, "the key is longer than a segment");
     }
     rc = lkv_journal_reserve(&store->journal, key.size);
     return rc == LKV_OK ? lkv_log_reserve(&store->log, lkv_format_size(key, value), err)

@@ -42,7 +42,9 @@ typedef struct storage_db {
     unsigned
         end_version; /* SQLITE_FCNTL_DATA_VERSION when `end` was the newest commit */
     int end_known, end_fresh;
+    int end_stands; /* nothing since has undone `end` */
 
+    int busy; /* one of the statements is running */
     int failure;
     char text[200];
 } storage_db;
@@ -58,9 +60,10 @@ static inline sqlite3_int64 lkv_db_block_id(const storage_db *db, uint32_t objec
     return (sqlite3_int64)((uint64_t)object << 32 | offset / db->base.block);
 }
 
-/* db_statement.c: each returns a status of litekv.h. */
+/* db_statement.c: each returns a status of litekv.h, lkv_db_step() what SQLite says. */
 int lkv_db_fail(storage_db *db, int rc);
 int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **out);
+int lkv_db_step(storage_db *db, sqlite3_stmt *statement);
 int lkv_db_run(storage_db *db, sqlite3_stmt *statement);
 int lkv_db_put(storage_db *db, enum lkv_db_statement which, sqlite3_int64 id,
                const void *data, size_t size);

@@ -71,7 +71,7 @@ static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end)
                        UINT64_MAX);
     }
     db->end = *end;
-    db->end_known = 1;
+    db->end_known = db->end_stands = 1;
     db->full_segment = end->segment;
     db->full_to = end->offset;
     return lkv_db_keep_tail(db, id, data, size - LKV_END_SIZE);
@@ -145,7 +145,7 @@ int lkv_db_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err)
     }
     if (rc == LKV_OK) {
         db->end = *end;
-        db->end_known = 1;
+        db->end_known = db->end_stands = 1;
         db->full_segment = end->segment;
         db->full_to = end->offset;
     }
@@ -155,7 +155,7 @@ int lkv_db_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err)
 void lkv_storage_db_committed(lkv_storage *storage)
 {
     storage_db *db = self(storage);
-    if (db->end_known && data_version(db, &db->end_version)) {
+    if (db->end_stands && data_version(db, &db->end_version)) {
         db->end_fresh = 1;
     }
 }
@@ -163,4 +163,5 @@ void lkv_storage_db_committed(lkv_storage *storage)
 void lkv_storage_db_doubt(lkv_storage *storage)
 {
     self(storage)->end_fresh = 0;
+    self(storage)->end_stands = 0;
 }

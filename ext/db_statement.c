@@ -1,6 +1,10 @@
 /*
  * db_statement.c - the SQL of the storage in a database: prepared once, reset before a
  * function returns, so that nothing keeps a lock that the user did not take.
+ *
+ * A database from elsewhere may have a view, a trigger or an expression where a shadow
+ * table should be, and these may call functions that come back to this very table. A
+ * statement that is running must not be stepped again, so what comes back fails.
  */
 #include "db.h"
 
@@ -39,6 +43,12 @@ int lkv_db_fail(storage_db *db, int rc)
 int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **out)
 {
     int rc = SQLITE_OK;
+    if (db->busy) {
+        static const char why[] = "they come back to the table itself";
+        db->failure = SQLITE_ERROR;
+        memcpy(db->text, why, sizeof(why));
+        return LKV_FAILED;
+    }
     if (db->statements[which] == NULL) {
         char *text = sqlite3_mprintf(sql[which], db->schema, db->table);
         if (text == NULL) {
@@ -53,12 +63,21 @@ int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **o
     return rc == SQLITE_OK ? LKV_OK : lkv_db_fail(db, rc);
 }
 
+int lkv_db_step(storage_db *db, sqlite3_stmt *statement)
+{
+    int rc;
+    db->busy = 1;
+    rc = sqlite3_step(statement);
+    db->busy = 0;
+    return rc;
+}
+
 /* Runs a statement that writes. SQLite's last_insert_rowid() stays the user's. */
 int lkv_db_run(storage_db *db, sqlite3_stmt *statement)
 {
     sqlite3_int64 rowid = sqlite3_last_insert_rowid(db->db);
     int result = LKV_OK;
-    int rc = sqlite3_step(statement);
+    int rc = lkv_db_step(db, statement);
     if (rc != SQLITE_DONE) {
         rc = sqlite3_reset(statement);
         result = lkv_db_fail(db, rc == SQLITE_OK ? SQLITE_ERROR : rc);
@@ -105,7 +124,7 @@ int lkv_db_cut(storage_db *db, sqlite3_int64 first, sqlite3_int64 last)
  * Its reset follows when the row has been used. */
 int lkv_db_row(storage_db *db, sqlite3_stmt *statement)
 {
-    int rc = sqlite3_step(statement);
+    int rc = lkv_db_step(db, statement);
     if (rc == SQLITE_ROW) {
         return LKV_OK;
     }

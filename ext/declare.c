@@ -3,7 +3,8 @@
  *
  *   argument:  option = value   |   name [type] [PRIMARY KEY] [NOT NULL]
  *
- * An option's value is a number, a word or a quoted string. The constraints are those
+ * An option's value is a number, a word or a quoted string; comments may stand between
+ * words. The constraints are those
  * that hold anyway, and only the first column, the key, may name them; every other is
  * refused by its name, because a constraint that is accepted and not kept would be a
  * trap.
@@ -32,13 +33,27 @@ static int is_word(char c)
            c == '_' || c == '$' || (c & 0x80) != 0;
 }
 
+/* SQLite leaves comments in the arguments. */
+static const char *skip_blank(const char *p)
+{
+    for (;;) {
+        if (is_space(*p)) {
+            p++;
+        } else if (p[0] == '-' && p[1] == '-') {
+            p += strcspn(p, "\n");
+        } else if (p[0] == '/' && p[1] == '*') {
+            const char *end = strstr(p + 2, "*/");
+            p = end == NULL ? p + strlen(p) : end + 2;
+        } else {
+            return p;
+        }
+    }
+}
+
 static token next_token(const char **at)
 {
     token found = {NULL, 0, END};
-    const char *p = *at;
-    while (is_space(*p)) {
-        p++;
-    }
+    const char *p = skip_blank(*at);
     found.at = p;
     if (*p == '"' || *p == '\'' || *p == '`' || *p == '[') {
         char close = *p == '[' ? ']' : *p;
@@ -145,10 +160,30 @@ static int is_constraint(token t)
     return is(t, "PRIMARY") || is(t, "NOT") || is(t, "NULL");
 }
 
+static int is_reserved(const char *name)
+{
+    static const char *const reserved[] = {"expires_at", "updated_at", "revision"};
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+        if (sqlite3_stricmp(name, reserved[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int lkv_declaration_check_table(const char *name, char **text)
+{
+    if (is_reserved(name)) {
+        return refuse(text, sqlite3_mprintf("litekv: \"%w\": the name is reserved; "
+                                            "choose another",
+                                            name));
+    }
+    return SQLITE_OK;
+}
+
 static int check_name(const lkv_declaration *declaration, const char *name,
                       const char *table, char **text)
 {
-    static const char *const reserved[] = {"expires_at", "updated_at", "revision"};
     if (name[0] == 0) {
         return refuse(text, sqlite3_mprintf("litekv: a column has an empty name"));
     }
@@ -158,13 +193,11 @@ static int check_name(const lkv_declaration *declaration, const char *name,
                                       "the table's name; choose another",
                                       name));
     }
-    for (size_t i = 0; i < 3; i++) {
-        if (sqlite3_stricmp(name, reserved[i]) == 0) {
-            return refuse(
-                text, sqlite3_mprintf("litekv: column \"%s\": the name is reserved; "
+    if (is_reserved(name)) {
+        return refuse(text,
+                      sqlite3_mprintf("litekv: column \"%s\": the name is reserved; "
                                       "choose another",
                                       name));
-        }
     }
     for (int i = 0; i < declaration->columns; i++) {
         if (sqlite3_stricmp(name, declaration->column[i].name) == 0) {
@@ -216,23 +249,48 @@ static int add_column(lkv_declaration *declaration, char *name, char *type)
     return SQLITE_OK;
 }
 
+/* Whether a type may have this token. SQLite looks for the word hidden in the text of a
+ * type, also between quotes, and would hide the column; a comma would begin another. */
+static int is_in_a_type(token t, int depth)
+{
+    if (t.kind == QUOTED) {
+        for (size_t i = 0; i + 6 < t.size; i++) {
+            if (sqlite3_strnicmp(t.at + i, "hidden", 6) == 0) {
+                return 0;
+            }
+        }
+    }
+    return t.kind == WORD || t.kind == QUOTED ||
+           (t.kind == SIGN && strchr("()+-.", *t.at) != NULL) ||
+           (t.kind == SIGN && *t.at == ',' && depth > 0);
+}
+
+/* A constraint where a column should be: by its name, which may be of two words. */
+static int refuse_constraint(token first, const char *at, char **text)
+{
+    token second = next_token(&at);
+    int key = is(second, "KEY");
+    return refuse(
+        text,
+        sqlite3_mprintf("litekv: %.*s%s is not supported; an argument is: name [type], "
+                        "or: option = value",
+                        (int)first.size, first.at, key ? " KEY" : ""));
+}
+
 static int read_column(lkv_declaration *declaration, token first, const char *at,
                        const char *table, char **text)
 {
-    char *name = text_of(first);
-    const char *type = NULL, *end = at;
+    char *name;
+    const char *type = NULL, *type_end = NULL, *end = at;
     int depth = 0, rc;
 
+    /* Two of these words are names too, as they are for SQLite. */
+    if (is_constraint(first) && !is(first, "HIDDEN") && !is(first, "GENERATED")) {
+        return refuse_constraint(first, at, text);
+    }
+    name = text_of(first);
     if (name == NULL) {
         return SQLITE_NOMEM;
-    }
-    if (first.kind == WORD && is_constraint(first)) {
-        rc =
-            refuse(text, sqlite3_mprintf("litekv: %s is not supported; declare columns "
-                                         "as: name [type]",
-                                         name));
-        sqlite3_free(name);
-        return rc;
     }
     rc = check_name(declaration, name, table, text);
     for (;;) {
@@ -244,14 +302,14 @@ static int read_column(lkv_declaration *declaration, token first, const char *at
         }
         depth += t.kind == SIGN && *t.at == '(' ? 1 : 0;
         depth -= t.kind == SIGN && *t.at == ')' ? 1 : 0;
-        if (rc == SQLITE_OK && (t.kind == OPEN || depth < 0 ||
-                                (t.kind == SIGN && strchr("(),+-.", *t.at) == NULL))) {
+        if (rc == SQLITE_OK && (depth < 0 || !is_in_a_type(t, depth))) {
             rc = refuse(text,
                         sqlite3_mprintf("litekv: column \"%s\": unexpected %.*s; a "
                                         "column is: name [type]",
                                         name, (int)t.size, t.at));
         }
         type = type == NULL ? t.at : type;
+        type_end = end;
     }
     if (rc == SQLITE_OK) {
         rc = read_constraints(name, declaration->columns == 0, end, text);
@@ -260,12 +318,32 @@ static int read_column(lkv_declaration *declaration, token first, const char *at
         sqlite3_free(name);
         return rc;
     }
-    type = type == NULL ? end : type;
-    while (end > type && is_space(end[-1])) {
-        end--;
-    }
     return add_column(declaration, name,
-                      sqlite3_mprintf("%.*s", (int)(end - type), type));
+                      type == NULL
+                          ? sqlite3_mprintf("")
+                          : sqlite3_mprintf("%.*s", (int)(type_end - type), type));
+}
+
+/* What follows the `=`: one quoted string, or characters without a blank between them;
+ * NULL when it is neither, or without memory. */
+static char *option_value(const char *at, int *malformed)
+{
+    const char *end;
+    token value = next_token(&at);
+    *malformed = 0;
+    if (value.kind == WORD || value.kind == SIGN) {
+        for (end = value.at; is_word(*end) || (*end != 0 && strchr("+-.", *end));
+             end++) {
+        }
+        value.size = (size_t)(end - value.at);
+        at = end;
+    }
+    if (value.kind == END || value.kind == OPEN || value.size == 0 ||
+        next_token(&at).kind != END) {
+        *malformed = 1;
+        return NULL;
+    }
+    return text_of(value);
 }
 
 static int read_argument(lkv_declaration *declaration, const char *argument,
@@ -284,16 +362,15 @@ static int read_argument(lkv_declaration *declaration, const char *argument,
                                       argument));
     }
     if (second.kind == SIGN && *second.at == '=') {
-        token value = next_token(&after);
-        char *name = text_of(first), *word = text_of(value);
-        token rest = next_token(&after);
-        if (name == NULL || word == NULL) {
-            rc = SQLITE_NOMEM;
-        } else if ((value.kind != WORD && value.kind != QUOTED) || rest.kind != END) {
+        int malformed;
+        char *name = text_of(first), *word = option_value(after, &malformed);
+        if (malformed && name != NULL) {
             rc = refuse(text,
                         sqlite3_mprintf("litekv: option \"%s\": the value must be a "
                                         "number, a word or a quoted string",
                                         name));
+        } else if (name == NULL || word == NULL) {
+            rc = SQLITE_NOMEM;
         } else {
             rc = read_option(declaration, name, word, text);
         }
@@ -307,7 +384,7 @@ static int read_argument(lkv_declaration *declaration, const char *argument,
 int lkv_declaration_read(lkv_declaration *declaration, int argc,
                          const char *const *argv, char **text)
 {
-    int rc = SQLITE_OK;
+    int rc = lkv_declaration_check_table(argv[2], text);
     memset(declaration, 0, sizeof(*declaration));
     declaration->cache_kib = LKV_CACHE_KIB;
     for (int i = 3; i < argc && rc == SQLITE_OK; i++) {

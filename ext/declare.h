@@ -29,6 +29,10 @@ int lkv_declaration_read(lkv_declaration *declaration, int argc,
                          const char *const *argv, char **text);
 void lkv_declaration_free(lkv_declaration *declaration);
 
+/* Whether a table may have this name, which is that of its command column: later
+ * releases have hidden columns of their own. Results as above. */
+int lkv_declaration_check_table(const char *name, char **text);
+
 /* The CREATE TABLE text for sqlite3_declare_vtab(); NULL without memory. */
 char *lkv_declaration_sql(const lkv_declaration *declaration, const char *table);
 

@@ -8,6 +8,25 @@ SQLITE_EXTENSION_INIT1
 __attribute__((visibility("default"))) int
 sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api);
 
+/* Whether the connection has the module already: loaded twice, the second registry
+ * would know nothing of the tables that are in use. Reads no database: it may not be
+ * possible yet. */
+static int is_loaded(sqlite3 *db)
+{
+    sqlite3_stmt *statement = NULL;
+    int found = 0;
+
+    if (sqlite3_prepare_v2(db, "PRAGMA module_list", -1, &statement, NULL) ==
+        SQLITE_OK) {
+        while (!found && sqlite3_step(statement) == SQLITE_ROW) {
+            const char *name = (const char *)sqlite3_column_text(statement, 0);
+            found = name != NULL && sqlite3_stricmp(name, "litekv") == 0;
+        }
+    }
+    sqlite3_finalize(statement);
+    return found;
+}
+
 int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api)
 {
     lkv_registry *registry;
@@ -19,6 +38,9 @@ int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *ap
                                 "litekv runs on",
                                 sqlite3_libversion());
         return SQLITE_ERROR;
+    }
+    if (is_loaded(db)) {
+        return SQLITE_OK;
     }
     registry = lkv_registry_new();
     if (registry == NULL) {

@@ -23,22 +23,27 @@ static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
 }
 
 /* The handle of schema.table, connected by preparing a statement on it; NULL when there
- * is no such litekv table. It lives until `*hold` is finalized. */
-static lkv_handle *connect_table(const lkv_registry *registry, sqlite3 *db,
-                                 const char *schema, const char *table,
-                                 sqlite3_stmt **hold)
+ * is no such litekv table. It lives until `*hold` is finalized. SQLITE_NOMEM. */
+static int connect_table(const lkv_registry *registry, sqlite3 *db, const char *schema,
+                         const char *table, sqlite3_stmt **hold, lkv_handle **out)
 {
     char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\"", schema, table);
     int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, hold, NULL);
     sqlite3_free(sql);
-    return rc == SQLITE_OK ? lkv_handle_find(registry, schema, table) : NULL;
+    *out = rc == SQLITE_OK ? lkv_handle_find(registry, schema, table) : NULL;
+    if (*out == NULL) {
+        sqlite3_finalize(*hold);
+        *hold = NULL;
+    }
+    return rc == SQLITE_NOMEM ? rc : SQLITE_OK;
 }
 
-static lkv_handle *find_table(const lkv_registry *registry, sqlite3 *db,
-                              const char *name, sqlite3_stmt **hold)
+static int find_table(const lkv_registry *registry, sqlite3 *db, const char *name,
+                      sqlite3_stmt **hold, lkv_handle **out)
 {
-    lkv_handle *handle = NULL;
-    for (int i = 0; handle == NULL; i++) {
+    int rc = SQLITE_OK;
+    *out = NULL;
+    for (int i = 0; rc == SQLITE_OK && *out == NULL; i++) {
         /* As SQLite looks a name up: temp, main, then the attached. */
         const char *schema = sqlite3_db_name(db, i == 0 ? 1 : i == 1 ? 0 : i);
         size_t size;
@@ -46,19 +51,13 @@ static lkv_handle *find_table(const lkv_registry *registry, sqlite3 *db,
             break;
         }
         size = strlen(schema);
-        handle = connect_table(registry, db, schema, name, hold);
-        if (handle == NULL && sqlite3_strnicmp(name, schema, (int)size) == 0 &&
-            name[size] == '.') {
-            sqlite3_finalize(*hold);
-            *hold = NULL;
-            handle = connect_table(registry, db, schema, name + size + 1, hold);
-        }
-        if (handle == NULL) {
-            sqlite3_finalize(*hold);
-            *hold = NULL;
+        rc = connect_table(registry, db, schema, name, hold, out);
+        if (rc == SQLITE_OK && *out == NULL &&
+            sqlite3_strnicmp(name, schema, (int)size) == 0 && name[size] == '.') {
+            rc = connect_table(registry, db, schema, name + size + 1, hold, out);
         }
     }
-    return handle;
+    return rc;
 }
 
 static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
@@ -81,14 +80,16 @@ static int measure(lkv_handle *handle, lkv_stats *stats, char **text)
     lkv_error err = {0};
     int rc = storage->ops->pin(storage, &err);
 
-    if (rc == LKV_OK) {
-        rc = lkv_refresh(handle->store, &err);
+    if (rc != LKV_OK) {
+        return lkv_handle_status(handle, rc, &err, text);
     }
-    if (rc == LKV_OK) {
-        rc = lkv_measure(handle->store, stats, &err);
+    rc = lkv_handle_refresh(handle, text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_status(handle, lkv_measure(handle->store, stats, &err), &err,
+                               text);
     }
     storage->ops->unpin(storage);
-    return lkv_handle_status(handle, rc, &err, text);
+    return rc;
 }
 
 static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)
@@ -105,11 +106,11 @@ static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)
     if (name == NULL) {
         return; /* NULL of NULL */
     }
-    handle = find_table(sqlite3_user_data(context), db, name, &hold);
-    if (handle == NULL) {
+    rc = find_table(sqlite3_user_data(context), db, name, &hold, &handle);
+    if (rc == SQLITE_OK && handle == NULL) {
         text = sqlite3_mprintf("litekv: \"%w\": no such litekv table", name);
         rc = SQLITE_ERROR;
-    } else {
+    } else if (rc == SQLITE_OK) {
         rc = measure(handle, &found, &text);
     }
     if (rc == SQLITE_OK) {
@@ -133,9 +134,11 @@ int lkv_functions_register(sqlite3 *db, lkv_registry *registry)
         db, "litekv_version", 0, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS,
         NULL, version, NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
+        /* The function's own reference: the module may be dropped before it. */
+        lkv_registry_hold(registry);
         rc = sqlite3_create_function_v2(db, "litekv_stats", 1,
                                         SQLITE_UTF8 | SQLITE_INNOCUOUS, registry, stats,
-                                        NULL, NULL, NULL);
+                                        NULL, NULL, lkv_registry_free);
     }
     return rc;
 }

@@ -6,6 +6,14 @@
  * goes back to, a handle that is opened afterwards (DROP TABLE or RENAME, undone) reads
  * it there. A single-row statement opens no savepoint, and a multi-row one adds one
  * block write.
+ *
+ * What SQLite does not tell: a table that was created after a savepoint hears nothing
+ * when SQLite goes back to it, unless there was another savepoint since, and the tables
+ * of that name are then gone or those of before. So a handle looks whether its store is
+ * still there, before it writes, as long as the transaction of the CREATE lasts, and
+ * before it reads when a vtab object was connected since, which comes before any use of
+ * what ROLLBACK TO brought back. And RENAME alone does not make the table a part of
+ * SQLite's transaction: what undoes it is told only if something was written before.
  */
 #include "handle.h"
 
@@ -19,7 +27,7 @@ SQLITE_EXTENSION_INIT3
 
 struct lkv_registry {
     lkv_handle *handles;
-    int references; /* the module's and one of each handle */
+    int references; /* the module's, the functions', one of each handle */
 };
 
 lkv_registry *lkv_registry_new(void)
@@ -30,6 +38,11 @@ lkv_registry *lkv_registry_new(void)
         registry->references = 1;
     }
     return registry;
+}
+
+void lkv_registry_hold(lkv_registry *registry)
+{
+    registry->references++;
 }
 
 void lkv_registry_free(void *arg)
@@ -99,7 +112,7 @@ int lkv_handle_rename(lkv_handle *handle, const char *to)
     }
     sqlite3_free(handle->table);
     handle->table = name;
-    handle->renamed = 1;
+    handle->renamed = handle->told;
     handle->renamed_at = handle->mark_count;
     return SQLITE_OK;
 }
@@ -116,6 +129,7 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     }
     if (handle != NULL) {
         handle->references++;
+        handle->unsure = handle->created;
         *out = handle;
         return SQLITE_OK;
     }
@@ -127,6 +141,7 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     handle->references = 1;
     handle->db = db;
     handle->smallest = INT_MAX;
+    handle->told = handle->created = fresh;
     handle->registry = registry;
     handle->next = registry->handles;
     registry->handles = handle;
@@ -142,6 +157,14 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     }
     *out = handle;
     return SQLITE_OK;
+}
+
+static int unusable(const lkv_handle *handle, const char *why, char **text)
+{
+    *text = sqlite3_mprintf("litekv: \"%s\": its shadow tables cannot be used: %s; "
+                            "restore them or drop the table",
+                            handle->table, why);
+    return SQLITE_CORRUPT_VTAB;
 }
 
 int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,
@@ -161,10 +184,7 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     case LKV_FAILED:
         code = lkv_storage_db_failure(handle->storage, &why);
         if (code == SQLITE_ERROR) {
-            *text = sqlite3_mprintf("litekv: \"%s\": its shadow tables cannot be used: "
-                                    "%s; restore them or drop the table",
-                                    handle->table, why);
-            return SQLITE_CORRUPT_VTAB;
+            return unusable(handle, why, text);
         }
         *text = sqlite3_mprintf("%s", why);
         return code;
@@ -185,28 +205,76 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     return code;
 }
 
+/* The store's tables were taken away, and with them what is pending. Marks stay, of
+ * savepoints that began since: there is nothing of the store's before them. */
+static void abandon(lkv_handle *handle)
+{
+    lkv_rollback(handle->store);
+    lkv_storage_db_doubt(handle->storage);
+    for (int i = 0; i < handle->mark_count; i++) {
+        handle->marks[i].began = 0;
+    }
+    handle->created = 0;
+}
+
+/* Whether a handle whose table was created in this transaction may go on. */
+static int look(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    const char *why;
+    int rc = lkv_is_there(handle->store, &err);
+
+    handle->unsure = 0;
+    if (rc == LKV_ABSENT ||
+        (rc == LKV_FAILED &&
+         lkv_storage_db_failure(handle->storage, &why) == SQLITE_ERROR)) {
+        abandon(handle);
+        return SQLITE_OK;
+    }
+    return lkv_handle_status(handle, rc, &err, text);
+}
+
+/* Before the store is used. */
+static int may_use(lkv_handle *handle, int looks, char **text)
+{
+    if (lkv_storage_db_busy(handle->storage)) {
+        return unusable(handle, "they come back to the table itself", text);
+    }
+    return looks ? look(handle, text) : SQLITE_OK;
+}
+
 int lkv_handle_refresh(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = lkv_refresh(handle->store, &err);
-    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+    int rc = may_use(handle, handle->unsure, text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_status(handle, lkv_refresh(handle->store, &err), &err, text);
+    }
+    return rc;
 }
 
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = LKV_OK;
-    if (!lkv_in_transaction(handle->store)) {
-        rc = lkv_begin(handle->store, 0, &err);
+    int rc = may_use(handle, handle->unsure, text);
+    if (rc == SQLITE_OK && !lkv_in_transaction(handle->store)) {
+        rc = lkv_handle_status(handle, lkv_begin(handle->store, 0, &err), &err, text);
     }
-    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+    return rc;
 }
 
 int lkv_handle_sync(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = lkv_prepare(handle->store, &err);
-    return rc == LKV_OK ? SQLITE_OK : lkv_handle_status(handle, rc, &err, text);
+    int rc;
+    if (!lkv_in_transaction(handle->store)) {
+        return SQLITE_OK;
+    }
+    rc = may_use(handle, handle->created, text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_status(handle, lkv_prepare(handle->store, &err), &err, text);
+    }
+    return rc;
 }
 
 /* The transaction is over. When it was undone, a name that it gave is gone: whoever
@@ -217,8 +285,15 @@ static void leave(lkv_handle *handle, int undone)
         lkv_handle_detach(handle);
     }
     handle->renamed = 0;
+    handle->told = handle->created = handle->unsure = 0;
+    handle->led = 0;
     handle->mark_count = 0;
     handle->smallest = INT_MAX;
+}
+
+void lkv_handle_enter(lkv_handle *handle)
+{
+    handle->told = 1;
 }
 
 void lkv_handle_commit(lkv_handle *handle)
@@ -242,6 +317,9 @@ int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text)
     struct lkv_handle_mark *mark;
     int rc;
 
+    if (lkv_storage_db_busy(handle->storage)) {
+        return SQLITE_OK; /* of a statement of the storage itself: nobody's mark */
+    }
     if (savepoint < handle->smallest) {
         handle->smallest = savepoint;
     }
@@ -289,6 +367,9 @@ void lkv_handle_rollback_to(lkv_handle *handle, int savepoint)
     int i = first_mark_from(handle, savepoint);
 
     lkv_storage_db_doubt(handle->storage);
+    if (lkv_storage_db_busy(handle->storage)) {
+        return;
+    }
     if (handle->renamed && (savepoint < handle->smallest || i < handle->renamed_at)) {
         lkv_handle_detach(handle);
         handle->renamed = 0;
@@ -313,6 +394,9 @@ void lkv_handle_release(lkv_handle *handle, int savepoint)
     int i = first_mark_from(handle, savepoint);
     int first = i;
 
+    if (lkv_storage_db_busy(handle->storage)) {
+        return;
+    }
     while (first < handle->mark_count && !handle->marks[first].began) {
         first++;
     }

@@ -31,14 +31,19 @@ struct lkv_handle {
         uint32_t depth;
     } * marks;
     int mark_count, mark_capacity;
+    int told;    /* SQLite tells how its transaction ends */
+    int created; /* in this transaction: see handle.c */
+    int unsure;  /* a vtab object was connected since */
     int renamed; /* in this transaction, when `renamed_at` marks were there */
     int renamed_at;
+    int led;      /* a vtab object has joined this transaction */
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
 };
 
-/* A connection's registry; freed with the module (by lkv_registry_free) once its
- * handles are gone too. */
+/* A connection's registry, with one reference; every handle holds another. It is freed
+ * with the last one that lkv_registry_free() gives back. */
 lkv_registry *lkv_registry_new(void);
+void lkv_registry_hold(lkv_registry *registry);
 void lkv_registry_free(void *registry);
 
 /* The handle of the table, one reference more. `fresh` is for xCreate: whatever handle
@@ -64,6 +69,7 @@ int lkv_handle_refresh(lkv_handle *handle, char **text);
 int lkv_handle_begin(lkv_handle *handle, char **text);
 
 /* SQLite's transaction and savepoints, in its numbers. */
+void lkv_handle_enter(lkv_handle *handle);
 int lkv_handle_sync(lkv_handle *handle, char **text);
 void lkv_handle_commit(lkv_handle *handle);
 void lkv_handle_rollback(lkv_handle *handle);

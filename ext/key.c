@@ -101,30 +101,40 @@ int lkv_key_encode(lkv_key *key, const lkv_value *value, unsigned *tag)
     return SQLITE_OK;
 }
 
-static int decode_number(const uint8_t *at, size_t size, unsigned tag, lkv_value *value)
+/* The bytes of a number as put_number() leaves them. Other bytes of the same number are
+ * refused: two keys of one value would be two rows of one key. F16 */
+static int get_number(const uint8_t *at, size_t size, double *r, unsigned *rest)
 {
     uint64_t bits = 0;
-    sqlite3_int64 rest = 0;
-    double r;
 
-    if (size == 0 || size == 9 || size > 10) {
+    if (size == 0 || size == 9 || size > 10 || (size <= 8 && at[size - 1] == 0)) {
         return SQLITE_CORRUPT_VTAB;
     }
     for (size_t i = 0; i < 8; i++) {
         bits = bits << 8 | (i < size ? at[i] : 0);
     }
-    if (size == 10) {
-        rest = at[8] << 8 | at[9];
-    }
+    *rest = size == 10 ? (unsigned)at[8] << 8 | at[9] : 0;
     bits = (bits & SIGN_BIT) != 0 ? bits ^ SIGN_BIT : ~bits;
-    memcpy(&r, &bits, sizeof(r));
-    if (isnan(r) || (tag != LKV_KEY_PLAIN && rest != 0)) {
+    memcpy(r, &bits, sizeof(*r));
+    if (isnan(*r) || (*r == 0 && signbit(*r)) || (size == 10 && *rest == 0)) {
         return SQLITE_CORRUPT_VTAB;
     }
-    if (tag == LKV_KEY_REAL || tag == LKV_KEY_MINUS_ZERO) {
+    return SQLITE_OK;
+}
+
+static int decode_number(const uint8_t *at, size_t size, unsigned tag, lkv_value *value)
+{
+    unsigned rest;
+    double r;
+    int rc = get_number(at, size, &r, &rest);
+
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    if (tag == LKV_KEY_REAL || (tag == LKV_KEY_MINUS_ZERO && r == 0)) {
         value->type = SQLITE_FLOAT;
         value->r = tag == LKV_KEY_MINUS_ZERO ? -r : r;
-        return SQLITE_OK;
+        return rest == 0 ? SQLITE_OK : SQLITE_CORRUPT_VTAB;
     }
     if (tag != LKV_KEY_PLAIN || !(r >= -TWO_63 && r < TWO_63) ||
         (double)(sqlite3_int64)r != r || (sqlite3_int64)r > INT64_MAX - rest) {
@@ -132,7 +142,7 @@ static int decode_number(const uint8_t *at, size_t size, unsigned tag, lkv_value
     }
     value->type = SQLITE_INTEGER;
     value->i = (sqlite3_int64)r + rest;
-    return SQLITE_OK;
+    return rest == 0 || floor_of(value->i) == r ? SQLITE_OK : SQLITE_CORRUPT_VTAB;
 }
 
 int lkv_key_decode(const void *data, size_t size, unsigned tag, lkv_value *value)
@@ -146,7 +156,7 @@ int lkv_key_decode(const void *data, size_t size, unsigned tag, lkv_value *value
     if (at[0] == LKV_KEY_NUMBER) {
         return decode_number(at + 1, size - 1, tag, value);
     }
-    if (at[0] != LKV_KEY_TEXT && at[0] != LKV_KEY_BLOB) {
+    if ((at[0] != LKV_KEY_TEXT && at[0] != LKV_KEY_BLOB) || tag != LKV_KEY_PLAIN) {
         return SQLITE_CORRUPT_VTAB;
     }
     value->type = at[0] == LKV_KEY_TEXT ? SQLITE_TEXT : SQLITE_BLOB;

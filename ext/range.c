@@ -5,9 +5,15 @@
  * a literal, a parameter and anything of the key's kind. But a number that comes from a
  * numeric column (or any expression that has an affinity) makes SQLite compare a TEXT
  * or untyped key as a number where it looks like one: '05' and '5.0' both equal 5 then.
- * Where such a number comes from cannot be seen, so that for it the range takes in
- * every text that could look like a number: those that begin with a character from tab
- * to '9'. SQLite sorts out the rest.
+ * Where such a number comes from cannot be seen, so that for it the scan takes in the
+ * numerals as well: every text that could look like a number, which begins with a
+ * character from tab to '9'. SQLite sorts out the rest.
+ *
+ * CAST(5 AS INTEGER) has an affinity as well, and cannot be told from the literal 5,
+ * nor CAST(?1 AS INTEGER) from the parameter. An untyped key, among whose texts few
+ * look like numbers, takes every number for one of unknown origin. A TEXT key takes
+ * both for what they mostly are: a scan of all its numerals would be the price of key
+ * = 5.
  */
 #include "range.h"
 
@@ -55,6 +61,7 @@ void lkv_ranges_clear(lkv_ranges *ranges)
         lkv_key_clear(&ranges->at[i].high);
     }
     ranges->count = 0;
+    ranges->several = 0;
 }
 
 void lkv_ranges_free(lkv_ranges *ranges)
@@ -104,10 +111,15 @@ typedef struct bound {
     int unsure; /* a number or text that SQLite may compare in a numeric way */
 } bound;
 
+static int is_number(const bound *from)
+{
+    return from->type == SQLITE_INTEGER || from->type == SQLITE_FLOAT;
+}
+
 /* Encodes one argument; type SQLITE_NULL when it is NULL, which nothing compares with.
- */
+ * What is unsure is taken as it is, or with a TEXT key's affinity when `as_text`. */
 static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affinity,
-                  int literal, bound *out)
+                  int literal, int as_text, bound *out)
 {
     int numeric = affinity != LKV_AFFINITY_TEXT && affinity != LKV_AFFINITY_BLOB;
     lkv_value value;
@@ -115,12 +127,13 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     int rc;
 
     out->type = sqlite3_value_type(argument);
-    out->unsure = !numeric && !literal && !sqlite3_value_frombind(argument) &&
-                  out->type != SQLITE_BLOB;
+    out->unsure = !numeric && out->type != SQLITE_BLOB &&
+                  ((affinity == LKV_AFFINITY_BLOB && is_number(out)) ||
+                   (!literal && !sqlite3_value_frombind(argument)));
     if (out->type == SQLITE_NULL) {
         return SQLITE_OK;
     }
-    if (out->unsure) {
+    if (out->unsure && !as_text) {
         affinity = LKV_AFFINITY_BLOB;
     }
     rc = lkv_value_read(&value, argument, comparison(affinity));
@@ -129,11 +142,6 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     }
     lkv_value_clear(&value);
     return rc;
-}
-
-static int is_number(const bound *from)
-{
-    return from->type == SQLITE_INTEGER || from->type == SQLITE_FLOAT;
 }
 
 static int add_numerals(lkv_ranges *ranges)
@@ -157,7 +165,7 @@ static int add_point(lkv_ranges *ranges, sqlite3_value *argument,
     bound from;
     int rc = lkv_ranges_add(ranges, &range);
     if (rc == SQLITE_OK) {
-        rc = encode(&range->low, argument, affinity, literal, &from);
+        rc = encode(&range->low, argument, affinity, literal, 1, &from);
     }
     if (rc != SQLITE_OK) {
         return rc;
@@ -270,10 +278,31 @@ static int plan_points(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
             rc = step;
         }
     }
+    ranges->several = numerals;
     if (rc == SQLITE_OK) {
         rc = settle_points(ranges, numerals);
     }
     return rc == SQLITE_OK && numerals ? place_numerals(ranges) : rc;
+}
+
+/* The range ends at something of unknown origin: as numbers, numerals beyond it may be
+ * below it. */
+static int add_lower_numerals(lkv_ranges *ranges)
+{
+    lkv_range *range = &ranges->at[0];
+
+    if (compare(range->high.data, range->high.size, past_numerals,
+                sizeof(past_numerals)) >= 0) {
+        return SQLITE_OK;
+    }
+    if (range->high.data[0] == LKV_KEY_NUMBER &&
+        (!range->has_low || range->low.data[0] == LKV_KEY_NUMBER)) {
+        return add_numerals(ranges);
+    }
+    /* No number is in the range: it goes on to where the numerals end. */
+    set(&range->high, &range->has_high, past_numerals, sizeof(past_numerals));
+    range->strict = 1;
+    return SQLITE_OK;
 }
 
 static int plan_bounds(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
@@ -284,28 +313,25 @@ static int plan_bounds(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
     int rc = lkv_ranges_add(ranges, &range);
 
     if (rc == SQLITE_OK && (plan & LKV_PLAN_LOW)) {
-        rc = encode(&range->low, *argv++, affinity, (plan & LKV_PLAN_LITERAL) != 0,
+        rc = encode(&range->low, *argv++, affinity, (plan & LKV_PLAN_LITERAL) != 0, 0,
                     &from);
         range->has_low = 1;
         if (from.type == SQLITE_NULL) {
-            ranges->count = 0;
+            lkv_ranges_clear(ranges);
             return rc;
         }
     }
     if (rc == SQLITE_OK && (plan & LKV_PLAN_HIGH)) {
         rc = encode(&range->high, *argv, affinity, (plan & LKV_PLAN_HIGH_LITERAL) != 0,
-                    &from);
+                    1, &from);
         range->has_high = 1;
         range->strict = (plan & LKV_PLAN_HIGH_STRICT) != 0;
         if (from.type == SQLITE_NULL) {
             lkv_ranges_clear(ranges);
             return rc;
         }
-        /* A text that looks like a number is below this as a number. */
-        if (rc == SQLITE_OK && from.unsure &&
-            compare(range->high.data, range->high.size, past_numerals,
-                    sizeof(past_numerals)) < 0) {
-            set(&range->high, &range->has_high, past_numerals, sizeof(past_numerals));
+        if (rc == SQLITE_OK && from.unsure) {
+            rc = add_lower_numerals(ranges);
         }
     }
     return rc;
@@ -316,7 +342,8 @@ static size_t prefix_size(const char *pattern, size_t size, int like)
 {
     const char *wild = like ? "%_" : "*?[";
     size_t i = 0;
-    while (i < size && pattern[i] > 0 && strchr(wild, pattern[i]) == NULL) {
+    while (i < size && pattern[i] != 0 && (pattern[i] & 0x80) == 0 &&
+           strchr(wild, pattern[i]) == NULL) {
         i++;
     }
     return i;

@@ -5,6 +5,7 @@
  */
 #include "value.h"
 
+#include <math.h>
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
@@ -148,20 +149,20 @@ static void take_number(const uint8_t *at, unsigned type, lkv_value *value)
     value->type = SQLITE_INTEGER;
     value->i = type == 9 ? 1 : (sqlite3_int64)n;
     if (type == 7) {
-        value->type = SQLITE_FLOAT;
         memcpy(&value->r, &n, sizeof(n));
+        value->type = isnan(value->r) ? SQLITE_NULL : SQLITE_FLOAT; /* as SQLite */
     }
 }
 
 int lkv_record_read(const void *record, size_t size, int i, lkv_value *value)
 {
     const uint8_t *at = record;
-    uint64_t header, type = 0;
+    uint64_t header, bytes, type = 0;
     size_t used = get_varint(at, size, &header);
     size_t body, length = 0;
 
     value->copy = NULL;
-    if (used == 0 || header > size) {
+    if (used == 0 || header < used || header > size) {
         return SQLITE_CORRUPT_VTAB;
     }
     body = (size_t)header;
@@ -172,10 +173,11 @@ int lkv_record_read(const void *record, size_t size, int i, lkv_value *value)
             return SQLITE_CORRUPT_VTAB;
         }
         used += got;
-        length = type >= 12 ? (size_t)(type - 12) / 2 : body_sizes[type];
-        if (length > size - body) {
+        bytes = type >= 12 ? (type - 12) / 2 : body_sizes[type];
+        if (bytes > size - body) {
             return SQLITE_CORRUPT_VTAB;
         }
+        length = (size_t)bytes;
     }
     if (type >= 12) {
         value->type = type % 2 == 1 ? SQLITE_TEXT : SQLITE_BLOB;

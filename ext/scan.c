@@ -99,6 +99,48 @@ static int settle(scan *at, int rc)
     return rc == LKV_OK ? SQLITE_OK : failed(at, rc, NULL);
 }
 
+static int is_writing(sqlite3 *db)
+{
+    sqlite3_stmt *statement = NULL;
+    while ((statement = sqlite3_next_stmt(db, statement)) != NULL) {
+        if (sqlite3_stmt_busy(statement) && !sqlite3_stmt_readonly(statement)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int begin(scan *at)
+{
+    at->range = at->descending ? at->ranges.count - 1 : 0;
+    at->eof = 0;
+    return settle(at, enter(at));
+}
+
+static int step(scan *at)
+{
+    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
+                                     : lkv_cursor_next(at->cursor));
+}
+
+/* Whether there are several rows where one was promised. A query takes them all the
+ * same; an UPDATE or DELETE would end after the first, so that SQLite has to prepare it
+ * again, which it does on this code, and gets no such promise then. */
+static int keep_promise(scan *at)
+{
+    int rc = at->eof ? SQLITE_OK : step(at);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    if (!at->eof) {
+        at->table->several = 1;
+        if (is_writing(at->table->db)) {
+            return SQLITE_SCHEMA;
+        }
+    }
+    return begin(at);
+}
+
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
                     sqlite3_value **argv)
 {
@@ -119,16 +161,16 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
         return rc;
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
-    at->range = at->descending ? at->ranges.count - 1 : 0;
-    at->eof = 0;
-    return settle(at, enter(at));
+    rc = begin(at);
+    if (rc == SQLITE_OK && at->ranges.several && (plan & LKV_PLAN_ONE)) {
+        rc = keep_promise(at);
+    }
+    return rc;
 }
 
 int lkv_scan_next(sqlite3_vtab_cursor *base)
 {
-    scan *at = (scan *)base;
-    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
-                                     : lkv_cursor_next(at->cursor));
+    return step((scan *)base);
 }
 
 int lkv_scan_eof(sqlite3_vtab_cursor *base)

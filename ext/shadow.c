@@ -24,11 +24,22 @@ int lkv_storage_db_create(sqlite3 *db, const char *schema, const char *table)
                 schema, table, schema, table));
 }
 
+/* A view in the place of a table (in a database from elsewhere) goes too. */
+static int drop_one(sqlite3 *db, const char *schema, const char *table,
+                    const char *suffix)
+{
+    int rc = run(db, sqlite3_mprintf("DROP TABLE IF EXISTS \"%w\".\"%w_%w\"", schema,
+                                     table, suffix));
+    return rc != SQLITE_ERROR
+               ? rc
+               : run(db, sqlite3_mprintf("DROP VIEW IF EXISTS \"%w\".\"%w_%w\"", schema,
+                                         table, suffix));
+}
+
 int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table)
 {
-    return run(db, sqlite3_mprintf("DROP TABLE IF EXISTS \"%w\".\"%w_log\";"
-                                   "DROP TABLE IF EXISTS \"%w\".\"%w_root\"",
-                                   schema, table, schema, table));
+    int rc = drop_one(db, schema, table, "log");
+    return rc == SQLITE_OK ? drop_one(db, schema, table, "root") : rc;
 }
 
 int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
@@ -40,23 +51,23 @@ int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
                                schema, table, to, schema, table, to));
 }
 
-uint32_t lkv_storage_db_block(sqlite3 *db, const char *schema)
+int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out)
 {
     char *sql = sqlite3_mprintf("PRAGMA \"%w\".page_size", schema);
     sqlite3_stmt *statement = NULL;
     int page = 0, reserved = -1;
+    int rc =
+        sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
 
-    if (sql == NULL) {
-        return 0;
-    }
-    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW) {
+    if (rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW) {
         page = sqlite3_column_int(statement, 0);
     }
-    sqlite3_finalize(statement);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_finalize(statement);
+    }
     sqlite3_free(sql);
-    if (page == 0) {
-        return 0;
+    if (rc != SQLITE_OK) {
+        return rc;
     }
     if (sqlite3_file_control(db, schema, SQLITE_FCNTL_RESERVE_BYTES, &reserved) !=
             SQLITE_OK ||
@@ -67,5 +78,6 @@ uint32_t lkv_storage_db_block(sqlite3 *db, const char *schema)
      * cell pointer, the cell's sizes, a rowid of up to 9 bytes; found by counting
      * pages. */
     page -= reserved;
-    return (uint32_t)(page - (page > 8192 ? 40 : 39));
+    *out = (uint32_t)(page - (page > 8192 ? 40 : 39));
+    return SQLITE_OK;
 }

@@ -96,7 +96,7 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
         return rc;
     }
     sqlite3_bind_int64(statement, 1, id);
-    rc = sqlite3_step(statement);
+    rc = lkv_db_step(db, statement);
     if (rc == SQLITE_ROW) {
         row.data = sqlite3_column_blob(statement, 0);
         row.size = (size_t)sqlite3_column_bytes(statement, 0);
@@ -115,6 +115,25 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
     *view = (lkv_bytes){NULL, 0};
     rc = sqlite3_reset(statement);
     return rc == SQLITE_OK ? LKV_OK : lkv_db_fail(db, rc);
+}
+
+/* Room for `size` bytes of `want`. What is wanted may be the length that a damaged
+ * record gives itself: memory grows with the bytes that are there. */
+static int make_scratch(storage_db *db, size_t size, size_t want)
+{
+    size_t room = db->scratch_size * 2 < want ? db->scratch_size * 2 : want;
+    uint8_t *moved;
+    if (size <= db->scratch_size) {
+        return LKV_OK;
+    }
+    room = room < size ? size : room;
+    moved = lkv_os_resize(db->os, db->scratch, room);
+    if (moved == NULL) {
+        return LKV_NOMEM;
+    }
+    db->scratch = moved;
+    db->scratch_size = room;
+    return LKV_OK;
 }
 
 static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
@@ -138,19 +157,17 @@ static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
     if (view->size >= want || view->size < storage->block - within) {
         return LKV_OK;
     }
-    if (want > db->scratch_size) {
-        uint8_t *moved = lkv_os_resize(db->os, db->scratch, want);
-        if (moved == NULL) {
-            return LKV_NOMEM;
-        }
-        db->scratch = moved;
-        db->scratch_size = want;
-    }
     while (view->size > 0) {
         size_t size = view->size < want - have ? view->size : want - have;
+        int whole = view->size == storage->block - within;
+        rc = make_scratch(db, have + size, want);
+        if (rc != LKV_OK) {
+            return rc;
+        }
         memcpy(db->scratch + have, view->data, size);
         have += size;
-        if (have == want) {
+        within = 0;
+        if (have == want || !whole) { /* a block that is not full is the last */
             break;
         }
         rc = block_of(db, object, offset + have, view);
@@ -247,6 +264,11 @@ static void rewind_object(lkv_storage *storage, uint32_t object, uint64_t offset
     db->tail_id = 0;
     db->full_segment = object;
     db->full_to = (uint32_t)offset;
+    /* What was published beyond is gone. An end that is read from now on is another one
+     * (db_end.c), and what is cached above this place is no proof of the past. */
+    db->end.segment = object;
+    db->end.offset = (uint32_t)offset;
+    db->end_fresh = db->end_stands = 0;
 }
 
 static int seal(lkv_storage *storage, uint32_t object, lkv_error *err)
@@ -314,10 +336,14 @@ static int lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
     return LKV_OK;
 }
 
+/* The end that was published last may have been undone since: the handle knows where it
+ * stands. */
 static void unlock(lkv_storage *storage, const lkv_end *end)
 {
-    (void)end;
-    self(storage)->end_fresh = 0;
+    storage_db *db = self(storage);
+    db->end = *end;
+    db->end_known = 1;
+    db->end_fresh = 0;
 }
 
 /* A stepped statement on the log holds SQLite's read transaction. */
@@ -415,6 +441,11 @@ int lkv_storage_db_renamed(lkv_storage *storage, const char *table)
     sqlite3_free(db->table);
     db->table = name;
     return SQLITE_OK;
+}
+
+int lkv_storage_db_busy(const lkv_storage *storage)
+{
+    return ((const storage_db *)storage)->busy;
 }
 
 int lkv_storage_db_failure(const lkv_storage *storage, const char **text)

@@ -18,8 +18,8 @@ int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table);
 int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
                           const char *to);
 
-/* Bytes of a block that fills one page of the database; 0 when there is no memory. */
-uint32_t lkv_storage_db_block(sqlite3 *db, const char *schema);
+/* Bytes of a block that fills one page of the database. An SQLite result code. */
+int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out);
 
 /* A storage on the shadow tables of `table`; touches no table yet. `cache_bytes` bounds
  * the memory for blocks. NULL without memory. */
@@ -30,11 +30,14 @@ void lkv_storage_db_close(lkv_storage *storage);
 /* The tables have another name from here on. SQLITE_NOMEM. */
 int lkv_storage_db_renamed(lkv_storage *storage, const char *table);
 
-/* To be called in xCommit: the end that was published last is now the newest commit. */
+/* To be called in xCommit: the end that unlock named is now the newest commit. */
 void lkv_storage_db_committed(lkv_storage *storage);
 /* To be called in xRollback and xRollbackTo: what was read before may not stand any
  * more. */
 void lkv_storage_db_doubt(lkv_storage *storage);
+
+/* Whether one of its statements is running: who asks was called from inside it. */
+int lkv_storage_db_busy(const lkv_storage *storage);
 
 /* SQLite's code (extended) and text of the failure that was reported as LKV_FAILED. */
 int lkv_storage_db_failure(const lkv_storage *storage, const char **text);

@@ -13,7 +13,10 @@ typedef struct lkv_table {
     char *schema, *name;
     lkv_declaration declaration;
     lkv_handle *handle;
-    int utf16; /* whether the database's text is UTF-16; -1 before it was asked */
+    int utf16;       /* whether the database's text is UTF-16; -1 before it was asked */
+    int blobs_match; /* whether LIKE and GLOB look into blobs; -1 as well */
+    int several;     /* an equality has met a number that may equal several keys */
+    int leads;       /* this object's savepoints are the handle's (vtab.c) */
     lkv_key key, old_key;
     lkv_value *values; /* one for each value column */
     uint8_t *record;   /* the row being written */
@@ -29,8 +32,7 @@ static inline lkv_table *lkv_table_of(sqlite3_vtab *base)
 int lkv_table_error(lkv_table *table, int rc, char *text);
 
 /* plan.c: what xBestIndex tells xFilter in idxNum. At most one of EQ and IN, which
- * exclude the bounds. Arguments come in the order of these bits; a literal has no
- * affinity of its own. */
+ * exclude the bounds. Arguments come in the order of these bits. */
 enum lkv_plan {
     LKV_PLAN_EQ = 1,
     LKV_PLAN_IN = 2,
@@ -41,8 +43,9 @@ enum lkv_plan {
     LKV_PLAN_GLOB = 64,
     LKV_PLAN_DESC = 128,
     LKV_PLAN_NONE = 256,    /* no row can match */
-    LKV_PLAN_LITERAL = 512, /* the argument of EQ or LOW */
+    LKV_PLAN_LITERAL = 512, /* the argument of EQ or LOW is certain */
     LKV_PLAN_HIGH_LITERAL = 1024,
+    LKV_PLAN_ONE = 2048, /* SQLite was promised one row without knowing the argument */
 };
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
 

@@ -5,10 +5,6 @@
  * statement no savepoint to go back to: constraints are looked at first, and a move of
  * a row from one key to another goes back to a mark of the store when its second half
  * fails.
- *
- * A conflict is answered with the plain SQLITE_CONSTRAINT when SQLite has to act on the
- * statement's ON CONFLICT clause (it knows only that code), and with the exact one
- * otherwise.
  */
 #include "table.h"
 
@@ -31,10 +27,14 @@ static int status(lkv_table *table, int rc, const lkv_error *err)
     return lkv_table_error(table, rc, text);
 }
 
-static int conflict(lkv_table *table, const change *of, int code, const char *what)
+/* SQLite acts on the statement's ON CONFLICT clause at any SQLITE_CONSTRAINT code. With
+ * OR IGNORE there is no error, and a text would become that of a later one. */
+static int conflict(lkv_table *table, int code, const char *what)
 {
-    int abort = of->on_conflict == SQLITE_ABORT || of->on_conflict == SQLITE_REPLACE;
-    return lkv_table_error(table, abort ? code : SQLITE_CONSTRAINT,
+    if (sqlite3_vtab_on_conflict(table->db) == SQLITE_IGNORE) {
+        return code;
+    }
+    return lkv_table_error(table, code,
                            sqlite3_mprintf("%s constraint failed: %s.%s", what,
                                            table->name,
                                            table->declaration.column[0].name));
@@ -172,7 +172,7 @@ static int write_row(lkv_table *table, const change *of)
 
     if ((!of->has_old || moves) && of->on_conflict != SQLITE_REPLACE &&
         lkv_exists(table->handle->store, row.key) == LKV_OK) {
-        return conflict(table, of, SQLITE_CONSTRAINT_PRIMARYKEY, "UNIQUE");
+        return conflict(table, SQLITE_CONSTRAINT_PRIMARYKEY, "UNIQUE");
     }
     rc = encode_row(table, of, &size);
     if (rc != SQLITE_OK) {
@@ -200,7 +200,8 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
     unsigned old_tag;
     int rc;
 
-    (void)rowid; /* untouched, so that last_insert_rowid() stays what it was */
+    /* SQLite makes it last_insert_rowid(), which a table without rowid leaves alone. */
+    *rowid = sqlite3_last_insert_rowid(table->db);
     of.has_old = argc == 1 || sqlite3_value_type(argv[0]) != SQLITE_NULL;
     of.on_conflict = sqlite3_vtab_on_conflict(table->db);
     if (argc > 1 &&
@@ -220,7 +221,7 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
     rc = encode_key(&table->key, of.columns[0], table->declaration.column[0].affinity,
                     &of.tag);
     if (rc == SQLITE_DONE) {
-        return conflict(table, &of, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL");
+        return conflict(table, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL");
     }
     return rc == SQLITE_OK ? write_row(table, &of) : rc;
 }

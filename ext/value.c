@@ -64,19 +64,92 @@ static void prefer_integer(lkv_value *value)
     }
 }
 
+static int is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static const char *skip_digits(const char *at, const char *end)
+{
+    while (at < end && *at >= '0' && *at <= '9') {
+        at++;
+    }
+    return at;
+}
+
+/* Whether the whole text is a number to SQLite; `*integer` when it has neither point
+ * nor exponent. */
+static int looks_numeric(const char *at, const char *end, int *integer)
+{
+    const char *digits;
+    ptrdiff_t count;
+
+    *integer = 1;
+    while (at < end && is_space(*at)) {
+        at++;
+    }
+    while (end > at && is_space(end[-1])) {
+        end--;
+    }
+    at += at < end && (*at == '-' || *at == '+');
+    digits = at;
+    at = skip_digits(at, end);
+    count = at - digits;
+    if (at < end && *at == '.') {
+        *integer = 0;
+        digits = ++at;
+        at = skip_digits(at, end);
+        count += at - digits;
+    }
+    if (count > 0 && at < end && (*at == 'e' || *at == 'E')) {
+        *integer = 0;
+        at++;
+        at += at < end && (*at == '-' || *at == '+');
+        digits = at;
+        at = skip_digits(at, end);
+        count = at - digits;
+    }
+    return count > 0 && at == end;
+}
+
+/* An integer's text as 64 bits, or 0 when it does not fit. */
+static int parse_integer(const char *at, sqlite3_int64 *out)
+{
+    int minus;
+    uint64_t n = 0;
+    while (is_space(*at)) {
+        at++;
+    }
+    minus = *at == '-';
+    at += *at == '-' || *at == '+';
+    for (; *at >= '0' && *at <= '9'; at++) {
+        unsigned digit = (unsigned)(*at - '0');
+        if (n > ((uint64_t)INT64_MAX + (unsigned)minus - digit) / 10) {
+            return 0;
+        }
+        n = n * 10 + digit;
+    }
+    *out = (sqlite3_int64)(minus ? 0 - n : n);
+    return 1;
+}
+
+/* sqlite3_value_numeric_type() would do it, but it changes the argument, which the
+ * statement goes on using, and newer versions of SQLite crash on a copy. */
 static int text_to_number(lkv_value *value, sqlite3_value *argument)
 {
-    int rc = copy_of(value, argument);
-    if (rc != SQLITE_OK) {
+    int integer;
+    int rc = take_text(value, argument);
+
+    if (rc != SQLITE_OK ||
+        !looks_numeric(value->bytes, (const char *)value->bytes + value->size,
+                       &integer)) {
         return rc;
     }
-    value->type = sqlite3_value_numeric_type(value->copy);
-    if (value->type == SQLITE_INTEGER) {
-        value->i = sqlite3_value_int64(value->copy);
-    } else if (value->type == SQLITE_FLOAT) {
-        value->r = sqlite3_value_double(value->copy);
+    if (integer && parse_integer(value->bytes, &value->i)) {
+        value->type = SQLITE_INTEGER;
     } else {
-        return take_text(value, argument);
+        value->type = SQLITE_FLOAT;
+        value->r = sqlite3_value_double(argument);
     }
     return SQLITE_OK;
 }
@@ -134,6 +207,9 @@ int lkv_value_read(lkv_value *value, sqlite3_value *argument,
     if (affinity == LKV_AFFINITY_REAL && value->type == SQLITE_INTEGER) {
         value->type = SQLITE_FLOAT;
         value->r = (double)value->i;
+    } else if (affinity == LKV_AFFINITY_REAL && value->type == SQLITE_FLOAT &&
+               value->r == 0) {
+        value->r = 0; /* SQLite stores -0.0 there as the integer 0, and so loses it */
     } else if (affinity == LKV_AFFINITY_NUMERIC || affinity == LKV_AFFINITY_INTEGER) {
         prefer_integer(value);
     }

@@ -38,6 +38,7 @@ static void free_table(lkv_table *table)
         sqlite3_free(table->record);
         sqlite3_free(table->schema);
         sqlite3_free(table->name);
+        sqlite3_free(table->base.zErrMsg); /* of a method that SQLite asks none of */
         sqlite3_free(table);
     }
 }
@@ -75,6 +76,7 @@ static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
     lkv_key_init(&table->old_key);
     table->db = db;
     table->utf16 = -1;
+    table->blobs_match = -1;
     table->schema = sqlite3_mprintf("%s", argv[1]);
     table->name = sqlite3_mprintf("%s", argv[2]);
     rc = table->schema == NULL || table->name == NULL ? SQLITE_NOMEM : SQLITE_OK;
@@ -116,19 +118,31 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
     char *meta;
     int rc = lkv_storage_db_create(db, table->schema, table->name);
 
+    if (rc == SQLITE_OK) {
+        rc = lkv_storage_db_block(db, table->schema, &storage->block);
+    }
     if (rc != SQLITE_OK) {
         *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
         return rc;
     }
-    storage->block = lkv_storage_db_block(db, table->schema);
     meta = lkv_declaration_sql(&table->declaration, "");
-    if (storage->block == 0 || meta == NULL) {
-        sqlite3_free(meta);
+    if (meta == NULL) {
         return SQLITE_NOMEM;
     }
     rc = lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){meta, strlen(meta)}, &err);
     sqlite3_free(meta);
     return lkv_handle_status(table->handle, rc, &err, text);
+}
+
+/* SQLite tells an object that joins a transaction of the innermost savepoint, as if it
+ * began then. That is true for the first object of a handle, before which nothing was
+ * written. One that was connected later (after ALTER, or a ROLLBACK TO over DDL) is
+ * told of a savepoint that is older than writes through the first; and all that begin
+ * from now on the first is told, too. */
+static void join(lkv_table *table)
+{
+    table->leads = !table->handle->led;
+    table->handle->led = 1;
 }
 
 static int create(sqlite3 *db, void *registry, int argc, const char *const *argv,
@@ -140,7 +154,9 @@ static int create(sqlite3 *db, void *registry, int argc, const char *const *argv
     if (rc == SQLITE_OK) {
         rc = create_store(db, table, text);
     }
-    if (rc != SQLITE_OK) {
+    if (rc == SQLITE_OK) {
+        join(table); /* it takes part without an xBegin */
+    } else {
         free_table(table);
         table = NULL;
     }
@@ -186,7 +202,10 @@ static int rename_table(sqlite3_vtab *base, const char *to)
                                 table->name, to));
         }
     }
-    rc = lkv_handle_sync(table->handle, &text);
+    rc = lkv_declaration_check_table(to, &text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_sync(table->handle, &text);
+    }
     if (rc == SQLITE_OK) {
         rc = lkv_storage_db_rename(table->db, table->schema, table->name, to);
         if (rc != SQLITE_OK) {
@@ -202,8 +221,9 @@ static int rename_table(sqlite3_vtab *base, const char *to)
 
 static int begin(sqlite3_vtab *base)
 {
-    (void)base;
-    return SQLITE_OK; /* the first write begins: SQLite's lock is held then */
+    lkv_handle_enter(lkv_table_of(base)->handle);
+    join(lkv_table_of(base));
+    return SQLITE_OK; /* the store's begins with the first write */
 }
 
 static int sync_table(sqlite3_vtab *base)
@@ -228,7 +248,10 @@ static int rollback(sqlite3_vtab *base)
 static int savepoint(sqlite3_vtab *base, int number)
 {
     char *text = NULL;
-    int rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
+    int rc = SQLITE_OK;
+    if (lkv_table_of(base)->leads) {
+        rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
+    }
     return lkv_table_error(lkv_table_of(base), rc, text);
 }
 

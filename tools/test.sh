@@ -105,6 +105,9 @@ sql_tests() {
     if [ -e sql-tests/test_runner.sh ]; then
         part "runner's own tests" sh sql-tests/test_runner.sh "$build/run"
     fi
+    if [ -e sql-tests/test_shell.sh ]; then
+        part "sqlite3 shell" sh sql-tests/test_shell.sh "$extension"
+    fi
     set -- sql-tests/*.slt
     if [ -e "$1" ]; then
         part "sql-tests" "$build/run" -e "$extension" "$@"

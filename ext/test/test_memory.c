@@ -1,0 +1,253 @@
+/*
+ * test_memory.c - every allocation of a statement fails once, and from some point on
+ * for good: the statement is then done as a whole or not at all (or its transaction is
+ * undone, which SQLite says), all goes on afterwards, and no memory is lost. LONG=1 in
+ * the environment leaves no allocation out.
+ */
+#include "check.h"
+
+#include "../core/storage.h"
+#include "table.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- an allocator that fails --- */
+
+static sqlite3_mem_methods real;
+static int countdown; /* allocations until one fails; INT_MAX: none does */
+static int for_good, has_failed;
+
+static int fails(void)
+{
+    if (countdown == INT_MAX) {
+        return 0;
+    }
+    if (countdown > 0 && --countdown > 0) {
+        return 0;
+    }
+    if (!for_good) {
+        countdown = INT_MAX;
+    }
+    has_failed = 1;
+    return 1;
+}
+
+static void *memory_alloc(int size)
+{
+    return fails() ? NULL : real.xMalloc(size);
+}
+
+static void *memory_resize(void *old, int size)
+{
+    return fails() ? NULL : real.xRealloc(old, size);
+}
+
+static void arm(int n, int persistent)
+{
+    countdown = n;
+    for_good = persistent;
+    has_failed = 0;
+}
+
+/* --- what is tried --- */
+
+typedef struct scene {
+    const char *before; /* runs first, whole; may leave a transaction open */
+    const char *sql;    /* one statement, which fails */
+} scene;
+
+static const scene scenes[] = {
+    {"", "SELECT * FROM kv"},
+    {"", "SELECT value FROM kv WHERE key IN ('b', 2, x'00', 7) ORDER BY key DESC"},
+    {"", "INSERT INTO kv VALUES(5, 'five')"},
+    {"SELECT * FROM kv", "INSERT INTO kv VALUES(5, 'five')"},
+    {"SELECT * FROM kv", "INSERT INTO kv VALUES(5, 1), ('y', zeroblob(3000)), (6, 2)"},
+    {"SELECT * FROM kv", "UPDATE kv SET key = key || 'x'"},
+    {"SELECT * FROM kv", "DELETE FROM kv"},
+    {"SELECT * FROM kv", "SELECT litekv_stats('kv')"},
+    {"", "INSERT INTO kv(kv) VALUES('integrity-check')"},
+    {"BEGIN", "INSERT INTO kv VALUES(5, 'five')"},
+    {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(400))",
+     "UPDATE kv SET key = 'moved' WHERE key = 5"},
+    {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(400)), (6, zeroblob(1500))",
+     "UPDATE kv SET key = 'moved' WHERE key = 5"},
+    {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(3000)); INSERT INTO kv VALUES(6, 6)",
+     "INSERT INTO kv VALUES(7, zeroblob(3000)), (8, 8), (9, zeroblob(3000))"},
+    {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(300)); INSERT INTO kv VALUES(6, 6)",
+     "COMMIT"},
+    {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(9000)); DELETE FROM kv WHERE key = 2",
+     "COMMIT"},
+    {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(300))", "SAVEPOINT s"},
+    {"BEGIN; INSERT INTO kv VALUES(5, 5); SAVEPOINT s; INSERT INTO kv VALUES(6, "
+     "zeroblob(9000)); SAVEPOINT t; DELETE FROM kv WHERE key = 2",
+     "ROLLBACK TO s"},
+    {"BEGIN; INSERT INTO kv VALUES(5, 5); SAVEPOINT s; INSERT INTO kv VALUES(6, "
+     "zeroblob(9000)); SAVEPOINT t; DELETE FROM kv WHERE key = 2",
+     "RELEASE s"},
+    {"BEGIN; INSERT INTO kv VALUES(5, 5); DELETE FROM kv WHERE key = 2", "ROLLBACK"},
+    {"BEGIN; INSERT INTO kv VALUES(5, 5)",
+     "CREATE VIRTUAL TABLE two USING litekv(a, b)"},
+    {"BEGIN; CREATE VIRTUAL TABLE two USING litekv; INSERT INTO two VALUES(1, 1);"
+     "INSERT INTO kv VALUES(5, 5)",
+     "DROP TABLE two"},
+    {"CREATE VIRTUAL TABLE two USING litekv; BEGIN; INSERT INTO two VALUES(1, 1)",
+     "ALTER TABLE two RENAME TO three"},
+};
+
+static lkv_registry *registry;
+
+static sqlite3 *open_table(int create)
+{
+    sqlite3 *db = check_open("memory.db");
+    registry = lkv_registry_new();
+    CHECK(lkv_functions_register(db, registry) == SQLITE_OK);
+    CHECK(sqlite3_create_module_v2(db, "litekv", lkv_module(), registry,
+                                   lkv_registry_free) == SQLITE_OK);
+    if (create) {
+        RUN(db, "PRAGMA page_size = 1024; CREATE VIRTUAL TABLE kv USING litekv;"
+                "INSERT INTO kv VALUES(1, 'one'), (2, zeroblob(2500)), ('b', NULL)");
+    }
+    return db;
+}
+
+static void shrink(void)
+{
+    lkv_handle *handle = lkv_handle_find(registry, "main", "kv");
+    if (handle != NULL) {
+        handle->storage->spill = 1000;
+        handle->storage->segment = 5000;
+    }
+}
+
+static char *content(sqlite3 *db)
+{
+    return check_result(db, "SELECT group_concat(quote(key) || '=' || coalesce("
+                            "length(value), 'NULL')), (SELECT group_concat(name) FROM "
+                            "sqlite_schema) FROM kv");
+}
+
+/* The database as `before` leaves it; `*begin` is what a rollback gives. */
+static sqlite3 *prepare(const scene *of, char **begin, char **before)
+{
+    sqlite3 *db = open_table(1);
+    shrink();
+    RUN(db, of->before);
+    *before = sqlite3_get_autocommit(db) ? NULL : content(db);
+    if (*before != NULL) {
+        /* A second connection sees what is committed. */
+        sqlite3 *other = check_open("memory.db");
+        *begin = content(other);
+        check_close(other);
+    } else {
+        *begin = content(db);
+        *before = sqlite3_mprintf("%s", *begin);
+        check_close(db); /* what is read when the table is opened can fail, too */
+        db = open_table(0);
+        if (of->before[0] != 0) {
+            RUN(db, "SELECT * FROM kv");
+            shrink();
+        }
+    }
+    return db;
+}
+
+/* Afterwards the table works, in this connection and in the next. */
+static void goes_on(sqlite3 *db, const char *expected, const scene *of, int n)
+{
+    char *now;
+    check_that(sqlite3_exec(db,
+                            "INSERT INTO kv VALUES('on', 1); DELETE FROM kv WHERE "
+                            "key = 'on'; INSERT INTO kv(kv) "
+                            "VALUES('integrity-check')",
+                            NULL, NULL, NULL) == SQLITE_OK,
+               __FILE__, __LINE__, "%s, allocation %d: then %s", of->sql, n,
+               sqlite3_errmsg(db));
+    if (!sqlite3_get_autocommit(db)) {
+        RUN(db, "COMMIT");
+    }
+    check_close(db);
+    db = open_table(0);
+    now = content(db);
+    check_that(strcmp(now, expected) == 0, __FILE__, __LINE__,
+               "%s, allocation %d: reopened: %s, expected %s", of->sql, n, now,
+               expected);
+    sqlite3_free(now);
+    check_close(db);
+    check_remove("memory.db");
+}
+
+/* Whether an allocation failed: otherwise all of them were tried. */
+static int try_one(const scene *of, int n, int persistent, const char *after)
+{
+    sqlite3_int64 used = sqlite3_memory_used();
+    char *begin, *before, *now;
+    sqlite3 *db = prepare(of, &begin, &before);
+    int open = !sqlite3_get_autocommit(db);
+    int rc, failed;
+    const char *expected;
+
+    arm(n, persistent);
+    rc = sqlite3_exec(db, of->sql, NULL, NULL, NULL);
+    failed = has_failed;
+    arm(INT_MAX, 0);
+    now = content(db);
+    expected = rc == SQLITE_OK                      ? after
+               : open && sqlite3_get_autocommit(db) ? begin
+                                                    : before;
+    /* What cannot fail is done even when SQLite reports that something failed. */
+    check_that(strcmp(now, expected) == 0 ||
+                   (rc != SQLITE_OK && strcmp(now, after) == 0),
+               __FILE__, __LINE__, "%s, allocation %d: %d, %s, expected %s", of->sql, n,
+               rc, now, expected);
+    check_that(rc == SQLITE_OK || (rc & 0xff) == SQLITE_NOMEM ||
+                   rc == SQLITE_IOERR_NOMEM,
+               __FILE__, __LINE__, "%s, allocation %d: %d, %s", of->sql, n, rc,
+               sqlite3_errmsg(db));
+    goes_on(db, now, of, n);
+    sqlite3_free(now);
+    sqlite3_free(before);
+    sqlite3_free(begin);
+    check_that(sqlite3_memory_used() == used, __FILE__, __LINE__,
+               "%s, allocation %d: %lld bytes are lost", of->sql, n,
+               (long long)(sqlite3_memory_used() - used));
+    return failed;
+}
+
+static void try_all(const scene *of, int all)
+{
+    char *begin, *before, *after;
+    sqlite3 *db = prepare(of, &begin, &before);
+    RUN(db, of->sql);
+    after = content(db);
+    check_close(db);
+    check_remove("memory.db");
+    for (int persistent = 0; persistent < 2; persistent++) {
+        int n = 1;
+        while (try_one(of, n, persistent, after)) {
+            n += all ? 1 : 1 + n / 12;
+        }
+    }
+    sqlite3_free(after);
+    sqlite3_free(before);
+    sqlite3_free(begin);
+}
+
+int main(void)
+{
+    sqlite3_mem_methods wrapper;
+
+    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real);
+    wrapper = real;
+    wrapper.xMalloc = memory_alloc;
+    wrapper.xRealloc = memory_resize;
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &wrapper);
+    sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
+    arm(INT_MAX, 0);
+    check_begin();
+    for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
+        try_all(&scenes[i], getenv("LONG") != NULL);
+    }
+    return check_end();
+}

@@ -1,0 +1,126 @@
+/*
+ * test_scan.c - writing between the steps of a query, on the same connection. A row is
+ * read once whatever becomes of it, a new one only ahead of the scan, and one that is
+ * gone no more.
+ */
+#include "check.h"
+
+#include <string.h>
+
+/* `write` runs after the first row. What an ordinary table is to show is certain only
+ * for rows that the write leaves alone; for the others it says what litekv promises. */
+static const struct {
+    const char *query, *write, *expected;
+} scenes[] = {
+    /* the row under the scan: written again, deleted, moved either way */
+    {"SELECT key, value FROM kv", "REPLACE INTO kv VALUES(1, 'x')", "1a,2b,3c,4d"},
+    {"SELECT key, value FROM kv", "DELETE FROM kv WHERE key = 1", "1a,2b,3c,4d"},
+    {"SELECT key, value FROM kv", "UPDATE kv SET key = -1 WHERE key = 1",
+     "1a,2b,3c,4d"},
+    {"SELECT key, value FROM kv", "UPDATE kv SET key = 9 WHERE key = 1",
+     "1a,2b,3c,4d,9a"},
+    {"SELECT key, value FROM kv ORDER BY key DESC", "REPLACE INTO kv VALUES(4, 'x')",
+     "4d,3c,2b,1a"},
+    {"SELECT key, value FROM kv ORDER BY key DESC", "DELETE FROM kv WHERE key = 4",
+     "4d,3c,2b,1a"},
+    /* ahead and behind */
+    {"SELECT key, value FROM kv", "INSERT INTO kv VALUES(0, 'x'), (1.5, 'y'), (5, 'z')",
+     "1a,1.5y,2b,3c,4d,5z"},
+    {"SELECT key, value FROM kv ORDER BY key DESC",
+     "INSERT INTO kv VALUES(0, 'x'), (3.5, 'y'), (5, 'z')", "4d,3.5y,3c,2b,1a,0x"},
+    {"SELECT key, value FROM kv", "UPDATE kv SET value = 'x'", "1a,2x,3x,4x"},
+    {"SELECT key, value FROM kv", "DELETE FROM kv WHERE key < 4", "1a,4d"},
+    {"SELECT key, value FROM kv", "DELETE FROM kv", "1a"},
+    {"SELECT key, value FROM kv", "DELETE FROM kv; INSERT INTO kv VALUES(1, 'x')",
+     "1a"},
+    {"SELECT key, value FROM kv WHERE key IN (1, 2, 4)",
+     "DELETE FROM kv WHERE key = 2; INSERT INTO kv VALUES(9, 'x')", "1a,4d"},
+    {"SELECT key, value FROM kv WHERE key BETWEEN 1 AND 3",
+     "INSERT INTO kv VALUES(2.5, 'x'), (3.5, 'y'); DELETE FROM kv WHERE key = 3",
+     "1a,2b,2.5x"},
+    /* keys all moved ahead of the scan are met there, once */
+    {"SELECT key, value FROM kv", "UPDATE kv SET key = key + 10", "1a,11a,12b,13c,14d"},
+    /* in a transaction that goes back to a savepoint */
+    {"SELECT key, value FROM kv",
+     "BEGIN; SAVEPOINT s; DELETE FROM kv WHERE key = 2; RELEASE s; COMMIT", "1a,3c,4d"},
+    /* large enough to be written out meanwhile */
+    {"SELECT key, value FROM kv",
+     "BEGIN; INSERT INTO kv VALUES(-1, zeroblob(3000000)), (-2, zeroblob(3000000));"
+     "DELETE FROM kv WHERE key = 3; COMMIT",
+     "1a,2b,4d"},
+};
+
+static char *read_row(sqlite3_stmt *statement, char *before)
+{
+    char *text = sqlite3_mprintf(
+        "%s%s%s%s", before == NULL ? "" : before, before == NULL ? "" : ",",
+        sqlite3_column_text(statement, 0), sqlite3_column_text(statement, 1));
+    sqlite3_free(before);
+    return text;
+}
+
+static void scene(size_t i)
+{
+    sqlite3 *db = check_open(":memory:");
+    sqlite3_stmt *statement = NULL;
+    char *got = NULL;
+
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv;"
+            "INSERT INTO kv VALUES(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')");
+    CHECK(sqlite3_prepare_v2(db, scenes[i].query, -1, &statement, NULL) == SQLITE_OK);
+    for (int row = 0; row < 20 && sqlite3_step(statement) == SQLITE_ROW; row++) {
+        got = read_row(statement, got);
+        if (row == 0) {
+            RUN(db, scenes[i].write);
+        }
+    }
+    check_that(got != NULL && strcmp(got, scenes[i].expected) == 0, __FILE__, __LINE__,
+               "%s with %s: %s", scenes[i].query, scenes[i].write,
+               got == NULL ? "nothing" : got);
+    sqlite3_free(got);
+    sqlite3_finalize(statement);
+    QUERY(db, "SELECT count(*) = count(DISTINCT key) FROM kv", "1");
+    check_close(db);
+}
+
+/* A write after every row, which takes away the row read and the next but one. */
+static void every_row(const char *order, const char *expected)
+{
+    sqlite3 *db = check_open(":memory:");
+    sqlite3_stmt *statement = NULL;
+    char *sql = sqlite3_mprintf("SELECT key, value FROM kv ORDER BY key %s", order);
+    char *got = NULL;
+
+    RUN(db,
+        "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv "
+        "VALUES(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e'), (6, 'f'), (7, 'g')");
+    CHECK(sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK);
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        char *write = sqlite3_mprintf(
+            "DELETE FROM kv WHERE key IN (%d, %d); REPLACE INTO kv VALUES(100, 'new')",
+            sqlite3_column_int(statement, 0),
+            sqlite3_column_int(statement, 0) + (order[0] == 'A' ? 2 : -2));
+        got = read_row(statement, got);
+        if (sqlite3_column_int(statement, 0) < 100) {
+            RUN(db, write);
+        }
+        sqlite3_free(write);
+    }
+    check_that(got != NULL && strcmp(got, expected) == 0, __FILE__, __LINE__, "%s: %s",
+               order, got == NULL ? "nothing" : got);
+    sqlite3_free(got);
+    sqlite3_free(sql);
+    sqlite3_finalize(statement);
+    check_close(db);
+}
+
+int main(void)
+{
+    check_begin();
+    for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
+        scene(i);
+    }
+    every_row("ASC", "1a,2b,5e,6f,100new");
+    every_row("DESC", "7g,6f,3c,2b");
+    return check_end();
+}

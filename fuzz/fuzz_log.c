@@ -1,0 +1,579 @@
+/*
+ * fuzz_log.c - bytes from outside against the decoders of core, and against a whole
+ * store on the storage in memory.
+ *
+ * The first byte of an input chooses. Even: the rest is handed to every decoder, as it
+ * is and with its checksums made right. Odd: the rest is a program. Its steps make a
+ * store's bytes (image.h), some of them wrong, install them, open them, change the
+ * store as a caller would, and let single allocations fail.
+ *
+ * Aborts unless
+ *   - what encodes decodes to the same, and what decodes encodes to the same bytes;
+ *   - every result is one that the header names, with a text where it is LKV_CORRUPT;
+ *   - a store opens exactly when truth.c finds its bytes right, and then says what
+ *     truth.c says: by key, forward, backward, counted;
+ *   - a handle that follows sees what a fresh one sees;
+ *   - a change is made as a whole or not at all, also when memory fails;
+ *   - memory stays in proportion to the bytes of the store, and all of it comes back.
+ */
+#include "image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_STEPS 200u
+#define MAX_MARKS 8u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Decoders */
+
+static void must_decode_commit(const uint8_t *at, const lkv_record *record)
+{
+    uint8_t again[LKV_COMMIT_SIZE];
+    lkv_commit_record commit;
+    int rc = lkv_format_parse_commit(record, &commit);
+    MUST(rc == LKV_OK || rc == LKV_CORRUPT);
+    if (rc == LKV_OK) {
+        lkv_format_commit(again, &commit);
+        MUST(record->size == sizeof(again) && memcmp(again, at, sizeof(again)) == 0);
+    }
+}
+
+static void must_encode_record(const uint8_t *at, const lkv_record *record)
+{
+    uint8_t *again = malloc(record->size);
+    MUST(again != NULL);
+    if (record->moved) {
+        lkv_format_moved(again, record->tag, record->key, record->value,
+                         record->revision, record->time_ms);
+    } else {
+        lkv_format_record(again, record->kind, record->tag, record->key, record->value);
+    }
+    MUST(memcmp(again, at, record->size) == 0);
+    free(again);
+}
+
+/* Fewer bytes than a record has: always a question for more, never beyond its size. */
+static void must_ask_for_more(const uint8_t *at, size_t size)
+{
+    for (size_t have = 0; have < size; have = have < 80 ? have + 1 : have * 2) {
+        lkv_record record;
+        const char *why = NULL;
+        size_t need = 0;
+        MUST(lkv_format_parse(at, have, &record, &need, &why) == LKV_ABSENT);
+        MUST(need > have && need <= size);
+    }
+}
+
+static void must_decode_record(uint8_t *at, size_t size, int seal)
+{
+    lkv_record record, shape;
+    const char *why = NULL;
+    size_t need = 0;
+    int rc = lkv_format_shape(at, size, &shape, &need, &why);
+
+    MUST(rc == LKV_OK || (rc == LKV_ABSENT && need > size) ||
+         (rc == LKV_CORRUPT && why != NULL));
+    if (rc == LKV_OK && seal) {
+        lkv_format_u32(at, lkv_crc32(0, at + 4, shape.size - 4));
+    }
+    if (lkv_format_parse(at, size, &record, &need, &why) != LKV_OK) {
+        MUST(rc != LKV_OK || !seal);
+        return;
+    }
+    MUST(rc == LKV_OK && record.size == shape.size && record.size <= size);
+    MUST((const uint8_t *)record.value.data + record.value.size == at + record.size);
+    MUST(LKV_RECORD_HEADER + record.key.size + record.value.size +
+             (record.moved ? 16u : 0u) ==
+         record.size);
+    must_encode_record(at, &record);
+    must_ask_for_more(at, record.size);
+    must_decode_commit(at, &record);
+}
+
+static void must_decode_segment(uint8_t *at, size_t size, int seal)
+{
+    uint8_t again[LKV_SEGMENT_HEADER];
+    lkv_segment_header header;
+    const char *why = NULL;
+    int rc;
+
+    if (seal && size >= LKV_SEGMENT_HEADER) {
+        static const lkv_segment_header none;
+        lkv_format_segment(again, &none);
+        memcpy(at, again, 8);
+        lkv_format_u32(at + 60, lkv_crc32(0, at, 60));
+    }
+    rc = lkv_format_parse_segment((lkv_bytes){at, size}, &header, &why);
+    MUST(rc == LKV_OK || (rc == LKV_CORRUPT && why != NULL));
+    if (rc == LKV_OK) {
+        lkv_format_segment(again, &header);
+        MUST(memcmp(again, at, sizeof(again)) == 0);
+    }
+}
+
+static void must_decode_root(uint8_t *at, size_t size, int seal)
+{
+    lkv_bytes bytes = {at, size};
+    lkv_root root;
+    const char *why = NULL;
+    int rc;
+
+    if (seal && size >= LKV_ROOT_HEADER + 4) {
+        memcpy(at, "LKVroot1", 8);
+        lkv_format_u32(at + size - 4, lkv_crc32(0, at, size - 4));
+    }
+    rc = lkv_format_parse_root(bytes, &root, &why);
+    MUST(rc == LKV_OK || (rc == LKV_CORRUPT && why != NULL));
+    if (rc == LKV_OK) {
+        lkv_segment *list = malloc(root.segments * sizeof(*list));
+        uint8_t *again = malloc(size);
+        MUST(list != NULL && again != NULL);
+        for (uint32_t i = 0; i < root.segments; i++) {
+            lkv_format_root_segment(bytes, i, &list[i]);
+        }
+        MUST(lkv_format_root_size(root.segments, root.meta.size) == size);
+        lkv_format_root(again, &root, list);
+        MUST(memcmp(again, at, size) == 0);
+        free(list);
+        free(again);
+    }
+}
+
+static void must_decode_end(uint8_t *at, size_t size, int seal)
+{
+    uint8_t again[LKV_END_SIZE];
+    lkv_end end;
+    int rc;
+
+    if (size < LKV_END_SIZE) {
+        return;
+    }
+    if (seal) {
+        lkv_format_u32(at + 60, lkv_crc32(0, at, 60));
+    }
+    rc = lkv_end_decode(at, &end);
+    MUST(rc == LKV_OK || rc == LKV_CORRUPT);
+    if (rc == LKV_OK) {
+        lkv_end_encode(again, &end);
+        MUST(memcmp(again, at, sizeof(again)) == 0);
+    }
+}
+
+/* Each decoder has a copy of exactly the input's size: a sanitizer sees the first byte
+ * read beyond. */
+static void run_decoders(const uint8_t *data, size_t size)
+{
+    static void (*const decoders[])(uint8_t *, size_t, int) = {
+        must_decode_record, must_decode_segment, must_decode_root, must_decode_end};
+    for (size_t i = 0; i < sizeof(decoders) / sizeof(decoders[0]); i++) {
+        for (int seal = 0; seal < 2; seal++) {
+            uint8_t *copy = malloc(size > 0 ? size : 1);
+            MUST(copy != NULL);
+            memcpy(copy, data, size);
+            decoders[i](copy, size, seal);
+            free(copy);
+        }
+    }
+}
+
+/* Stores */
+
+typedef struct run {
+    input in;
+    unsigned steps;
+    bounded_os memory;
+    uint32_t fail_in; /* for the next opening */
+    lkv_storage *storage;
+    lkv_store *old; /* follows all that happens */
+    lkv_store
+        *fresh; /* opened on what was installed last; NULL when that is no store */
+    map rows;   /* what `fresh` holds */
+    image im;
+} run;
+
+/* Whether an allocation was made to fail since this was asked last; from here on none
+ * will. */
+static int take_failed(run *r)
+{
+    int failed = r->memory.failed;
+    r->memory.failed = 0;
+    r->memory.fail_in = 0;
+    return failed;
+}
+
+/* A refresh, again where memory failed; a store that did not open is empty. */
+static int refresh(run *r, lkv_store *store)
+{
+    static const map none;
+    lkv_error err = {.text = ""};
+    int rc = lkv_refresh(store, &err);
+
+    if (take_failed(r)) {
+        MUST(rc == LKV_NOMEM);
+        map_must_be(&none, store);
+        rc = lkv_refresh(store, &err);
+    }
+    MUST(rc == LKV_OK || rc == LKV_CORRUPT);
+    if (rc == LKV_CORRUPT) {
+        MUST(err.text[0] != 0 && memchr(err.text, 0, sizeof(err.text)) != NULL);
+        map_must_be(&none, store);
+    }
+    return rc;
+}
+
+/* Opens what the storage holds; 0 when the input is used up. */
+static int open_fresh(run *r)
+{
+    int truth = image_truth(r->storage, &r->rows), rc;
+
+    lkv_close(r->fresh);
+    r->fresh = NULL;
+    if (truth < 0) {
+        return 0;
+    }
+    rc = lkv_open(r->storage, &r->memory.os, &r->fresh);
+    if (rc == LKV_NOMEM && take_failed(r)) {
+        rc = lkv_open(r->storage, &r->memory.os, &r->fresh);
+    }
+    MUST(rc == LKV_OK);
+    rc = refresh(r, r->fresh);
+    MUST(rc == (truth ? LKV_OK : LKV_CORRUPT));
+    if (rc == LKV_OK) {
+        lkv_stats stats;
+        map_must_be(&r->rows, r->fresh);
+        MUST(lkv_measure(r->fresh, &stats, NULL) == LKV_OK);
+        MUST(stats.live_keys == r->rows.count && stats.records >= stats.live_keys);
+    } else {
+        MUST(lkv_begin(r->fresh, 0, NULL) == LKV_CORRUPT);
+        lkv_close(r->fresh);
+        r->fresh = NULL;
+    }
+    return 1;
+}
+
+/* The handle that was there before sees the same. It trusts what it read before, so
+ * that it may stand on bytes which a fresh one refuses. */
+static void follow(run *r)
+{
+    int rc = refresh(r, r->old);
+    if (r->fresh != NULL) {
+        MUST(rc == LKV_OK);
+        map_must_be(&r->rows, r->old);
+    }
+}
+
+static int install(run *r)
+{
+    lkv_close(r->fresh);
+    r->fresh = NULL;
+    r->memory.limit += 16 * image_size(&r->im);
+    image_install(&r->im, r->storage);
+    r->memory.fail_in = r->fail_in;
+    follow(r);
+    r->memory.fail_in = r->fail_in;
+    r->fail_in = 0;
+    if (!open_fresh(r)) {
+        return 0;
+    }
+    follow(r);
+    return 1;
+}
+
+typedef struct marks {
+    map rows[MAX_MARKS];
+    unsigned count;
+} marks;
+
+/* The result of a change; 1 when it was made. */
+static int was_made(run *r, int rc)
+{
+    MUST((rc == LKV_NOMEM) == take_failed(r));
+    MUST(rc == LKV_OK || rc == LKV_ABSENT || rc == LKV_NOMEM || rc == LKV_TOO_BIG);
+    return rc == LKV_OK;
+}
+
+static void change(run *r)
+{
+    uint8_t how = input_byte(&r->in);
+    lkv_row row = {input_key(&r->in), {NULL, 0}, how >> 2 & 3};
+    int there, rc;
+
+    if (row.key.data == NULL) {
+        return;
+    }
+    map_find(&r->rows, row.key, &there);
+    if (how & 1) {
+        rc = lkv_delete(r->fresh, row.key, NULL);
+        MUST((rc == LKV_ABSENT) == !there);
+        if (was_made(r, rc)) {
+            map_remove(&r->rows, row.key);
+        }
+        return;
+    }
+    row.value = input_value(&r->in);
+    r->memory.limit += 16 * (row.key.size + row.value.size);
+    if (row.value.data != NULL && was_made(r, lkv_put(r->fresh, &row, NULL))) {
+        map_put(&r->rows, &row);
+    }
+}
+
+static void mark(run *r, marks *m)
+{
+    uint8_t how = input_byte(&r->in);
+    uint32_t depth;
+    if (how & 1 && m->count > 0) {
+        depth = (how >> 2) % m->count;
+        if (how & 2) {
+            lkv_rollback_to(r->fresh, depth);
+            r->rows = m->rows[depth];
+            m->count = depth + 1;
+        } else {
+            lkv_release(r->fresh, depth);
+            m->count = depth;
+        }
+    } else if (m->count < MAX_MARKS) {
+        if (was_made(r, lkv_mark(r->fresh, &depth))) {
+            MUST(depth == m->count);
+            m->rows[m->count++] = r->rows;
+        }
+    }
+}
+
+/* A walk that goes on while rows come and go under it: keys still ascend. */
+static void walk_and_change(run *r)
+{
+    lkv_cursor *cursor;
+    uint8_t last[1024];
+    size_t size = 0;
+    int rc, turn = 0;
+
+    (void)take_failed(r);
+    MUST(lkv_cursor_open(r->fresh, &cursor) == LKV_OK);
+    for (rc = lkv_cursor_first(cursor); rc == LKV_OK; rc = lkv_cursor_next(cursor)) {
+        lkv_bytes key = lkv_cursor_key(cursor);
+        if (turn++ > 0) {
+            size_t common = key.size < size ? key.size : size;
+            int order = common > 0 ? memcmp(last, key.data, common) : 0;
+            MUST(order < 0 || (order == 0 && size < key.size));
+        }
+        size = key.size < sizeof(last) ? key.size : sizeof(last);
+        if (size > 0) {
+            memcpy(last, key.data, size);
+        }
+        if (r->steps < MAX_STEPS && r->in.left > 0) {
+            r->steps++;
+            change(r);
+        }
+    }
+    MUST(rc == LKV_ABSENT);
+    lkv_cursor_close(cursor);
+}
+
+/* Ends the transaction; `before` is what the store held when it began. */
+static void finish(run *r, const map *before, int commit)
+{
+    int rc = commit ? lkv_prepare(r->fresh, NULL) : LKV_ABSENT;
+    if (take_failed(r)) { /* as if it had not been tried */
+        MUST(rc == LKV_NOMEM || !commit);
+        map_must_be(&r->rows, r->fresh);
+        rc = commit ? lkv_prepare(r->fresh, NULL) : rc;
+    }
+    MUST(rc == LKV_OK || rc == LKV_TOO_BIG || !commit);
+    if (rc == LKV_OK) {
+        lkv_commit(r->fresh);
+    } else {
+        lkv_rollback(r->fresh);
+        r->rows = *before;
+    }
+    map_must_be(&r->rows, r->fresh);
+}
+
+static void transaction(run *r)
+{
+    static map before;
+    static marks m; /* large, and used by one call at a time */
+    int rc = 0;
+
+    if (r->fresh == NULL) {
+        return;
+    }
+    MUST(lkv_begin(r->fresh, 0, NULL) == LKV_OK);
+    before = r->rows;
+    m.count = 0;
+    while (rc == 0 && r->in.left > 0 && r->steps++ < MAX_STEPS) {
+        uint8_t step = input_byte(&r->in);
+        switch (step % 8) {
+        case 0:
+            mark(r, &m);
+            break;
+        case 1:
+            r->memory.fail_in = step / 8u % 16;
+            break;
+        case 2:
+            (void)take_failed(r);
+            if (step & 64) {
+                map_must_be(&r->rows, r->fresh);
+            } else {
+                walk_and_change(r);
+            }
+            break;
+        case 3: /* prepared, and then more of it */
+            rc = lkv_prepare(r->fresh, NULL);
+            rc = was_made(r, rc) || rc == LKV_NOMEM ? 0 : 1;
+            break;
+        case 4:
+            rc = 1;
+            break;
+        default:
+            change(r);
+            break;
+        }
+    }
+    r->memory.fail_in = r->in.left > 0 ? input_byte(&r->in) % 8u : 0;
+    finish(r, &before, r->in.left == 0 || (input_byte(&r->in) & 3) > 0);
+}
+
+/* The other handle writes from here on, and this one follows. */
+static void swap(run *r)
+{
+    lkv_store *fresh = r->fresh;
+    if (fresh != NULL) {
+        follow(r);
+        r->fresh = r->old;
+        r->old = fresh;
+    }
+}
+
+static void build(run *r, uint8_t step)
+{
+    unsigned tag = step >> 6;
+    lkv_bytes key, value;
+    switch (step % 4) {
+    case 0:
+        image_any_record(&r->im, &r->in);
+        return;
+    case 1:
+        value = input_value(&r->in);
+        image_bytes(&r->im, value);
+        return;
+    default:
+        break;
+    }
+    key = input_key(&r->in);
+    value = input_value(&r->in);
+    if (key.data == NULL || value.data == NULL) {
+        return;
+    }
+    if (step & 4) {
+        image_moved(&r->im, tag, key, value);
+    } else if (step & 8) {
+        image_record(&r->im, LKV_KIND_TOMBSTONE, 0, key, (lkv_bytes){NULL, 0});
+    } else {
+        image_record(&r->im, LKV_KIND_PUT, tag, key, value);
+    }
+}
+
+/* One step of the program; 0 ends it. */
+static int step(run *r)
+{
+    uint8_t op = input_byte(&r->in);
+    uint8_t how = input_byte(&r->in);
+    switch (op % 16) {
+    case 0:
+        image_commit(&r->im, &r->in, how);
+        break;
+    case 1:
+        image_roll(&r->im, &r->in, how);
+        break;
+    case 2:
+        image_flip(&r->im, &r->in);
+        break;
+    case 3:
+        image_cut(&r->im, &r->in);
+        break;
+    case 4:
+        image_lie_root(&r->im, &r->in);
+        break;
+    case 5:
+        image_lie_end(&r->im, &r->in);
+        break;
+    case 6:
+        image_start(&r->im, how & 3);
+        break;
+    case 7:
+        r->fail_in = how % 32;
+        break;
+    case 8:
+        return install(r);
+    case 9:
+        if (how & 1) {
+            swap(r);
+        }
+        transaction(r);
+        break;
+    case 10: /* by others, as far as the old handle knows */
+        follow(r);
+        break;
+    default:
+        build(r, how);
+        break;
+    }
+    return 1;
+}
+
+/* What the handle holds is what the log says. */
+static void must_last(run *r)
+{
+    static map rows;
+    rows = r->rows;
+    if (r->fresh != NULL && open_fresh(r)) {
+        MUST(r->fresh != NULL);
+        map_must_equal(&rows, &r->rows);
+        follow(r);
+    }
+}
+
+static void run_program(const uint8_t *data, size_t size)
+{
+    static run r;
+    uint8_t sizes;
+
+    r.in = (input){data, size};
+    r.steps = 0;
+    r.fail_in = 0;
+    r.rows.count = 0;
+    r.old = r.fresh = NULL;
+    input_reset();
+    image_start(&r.im, 1);
+    /* Two indexes with their first slab, journals and buffers; the storage's copies. */
+    bounded_os_init(&r.memory, 64u << 10);
+    MUST(lkv_storage_mem_open(&r.memory.os, 512, &r.storage) == LKV_OK);
+    sizes = input_byte(&r.in);
+    r.storage->spill = 16u << (sizes & 7);
+    r.storage->segment = 128u << (sizes >> 3 & 7);
+    MUST(lkv_open(r.storage, &r.memory.os, &r.old) == LKV_OK);
+    while (r.in.left > 0 && r.steps++ < MAX_STEPS && step(&r)) {
+    }
+    if (r.fresh == NULL) {
+        install(&r);
+    }
+    transaction(&r);
+    follow(&r);
+    must_last(&r);
+    lkv_close(r.fresh);
+    lkv_close(r.old);
+    lkv_storage_mem_close(r.storage);
+    MUST(r.memory.held == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 0 && data[0] % 2 == 0) {
+        run_decoders(data + 1, size - 1);
+    } else if (size > 0) {
+        run_program(data + 1, size - 1);
+    }
+    return 0;
+}
