@@ -142,6 +142,9 @@ static int create(sqlite3 *db, void *registry, int argc, const char *const *argv
     if (rc == SQLITE_OK) {
         rc = create_store(db, table, text);
     }
+    if (rc == SQLITE_OK) { /* a part of the transaction from here on, without xBegin */
+        rc = lkv_handle_enter(table->handle, &table->base, text);
+    }
     if (rc != SQLITE_OK) {
         free_table(table);
         table = NULL;
@@ -204,8 +207,10 @@ static int rename_table(sqlite3_vtab *base, const char *to)
 
 static int begin(sqlite3_vtab *base)
 {
-    lkv_handle_enter(lkv_table_of(base)->handle);
-    return SQLITE_OK; /* the store's begins with the first write */
+    /* The store's own transaction begins with the first write. */
+    char *text = NULL;
+    int rc = lkv_handle_enter(lkv_table_of(base)->handle, base, &text);
+    return lkv_table_error(lkv_table_of(base), rc, text);
 }
 
 static int sync_table(sqlite3_vtab *base)
@@ -230,19 +235,19 @@ static int rollback(sqlite3_vtab *base)
 static int savepoint(sqlite3_vtab *base, int number)
 {
     char *text = NULL;
-    int rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
+    int rc = lkv_handle_savepoint(lkv_table_of(base)->handle, base, number, &text);
     return lkv_table_error(lkv_table_of(base), rc, text);
 }
 
 static int release(sqlite3_vtab *base, int number)
 {
-    lkv_handle_release(lkv_table_of(base)->handle, number);
+    lkv_handle_release(lkv_table_of(base)->handle, base, number);
     return SQLITE_OK;
 }
 
 static int rollback_to(sqlite3_vtab *base, int number)
 {
-    lkv_handle_rollback_to(lkv_table_of(base)->handle, number);
+    lkv_handle_rollback_to(lkv_table_of(base)->handle, base, number);
     return SQLITE_OK;
 }
 
