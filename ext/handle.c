@@ -112,7 +112,7 @@ int lkv_handle_rename(lkv_handle *handle, const char *to)
     }
     sqlite3_free(handle->table);
     handle->table = name;
-    handle->renamed = handle->told;
+    handle->renamed = handle->leader != NULL;
     handle->renamed_at = handle->mark_count;
     return SQLITE_OK;
 }
@@ -141,7 +141,7 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     handle->references = 1;
     handle->db = db;
     handle->smallest = INT_MAX;
-    handle->told = handle->created = fresh;
+    handle->created = fresh;
     handle->registry = registry;
     handle->next = registry->handles;
     registry->handles = handle;
@@ -205,15 +205,21 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     return code;
 }
 
-/* The store's tables were taken away, and with them what is pending. Marks stay, of
- * savepoints that began since: there is nothing of the store's before them. */
+/* The transaction is new to the handle. */
+static void start(lkv_handle *handle, const void *leader)
+{
+    handle->leader = leader;
+    handle->mark_count = 0;
+    handle->smallest = INT_MAX;
+}
+
+/* The store's tables were taken away, and with them what is pending. The object of the
+ * CREATE leads no more: it is told of too little. */
 static void abandon(lkv_handle *handle)
 {
     lkv_rollback(handle->store);
     lkv_storage_db_doubt(handle->storage);
-    for (int i = 0; i < handle->mark_count; i++) {
-        handle->marks[i].began = 0;
-    }
+    start(handle, NULL);
     handle->created = 0;
 }
 
@@ -284,16 +290,17 @@ static void leave(lkv_handle *handle, int undone)
     if (handle->renamed && undone) {
         lkv_handle_detach(handle);
     }
-    handle->renamed = 0;
-    handle->told = handle->created = handle->unsure = 0;
-    handle->led = 0;
-    handle->mark_count = 0;
-    handle->smallest = INT_MAX;
+    handle->renamed = handle->created = handle->unsure = 0;
+    start(handle, NULL);
 }
 
-void lkv_handle_enter(lkv_handle *handle)
+int lkv_handle_enter(lkv_handle *handle, const void *object, char **text)
 {
-    handle->told = 1;
+    int rc = may_use(handle, handle->unsure, text);
+    if (rc == SQLITE_OK && handle->leader == NULL) {
+        start(handle, object);
+    }
+    return rc;
 }
 
 void lkv_handle_commit(lkv_handle *handle)
@@ -312,23 +319,27 @@ void lkv_handle_rollback(lkv_handle *handle)
     leave(handle, 1);
 }
 
-int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text)
+/* Whether a savepoint's event counts: it comes from the object that leads, and not from
+ * a statement of the storage itself, whose savepoints are nobody's. */
+static int counts(const lkv_handle *handle, const void *object)
+{
+    return object == handle->leader && !lkv_storage_db_busy(handle->storage);
+}
+
+int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
+                         char **text)
 {
     struct lkv_handle_mark *mark;
     int rc;
 
-    if (lkv_storage_db_busy(handle->storage)) {
-        return SQLITE_OK; /* of a statement of the storage itself: nobody's mark */
+    if (!counts(handle, object)) {
+        return SQLITE_OK;
     }
     if (savepoint < handle->smallest) {
         handle->smallest = savepoint;
     }
-    if (handle->mark_count > 0 &&
-        handle->marks[handle->mark_count - 1].savepoint >= savepoint) {
-        return SQLITE_OK; /* the same event through a second vtab object */
-    }
     rc = lkv_handle_sync(handle, text);
-    if (rc != SQLITE_OK) {
+    if (rc != SQLITE_OK || !counts(handle, object)) {
         return rc;
     }
     if (handle->mark_count == handle->mark_capacity) {
@@ -362,12 +373,12 @@ static int first_mark_from(const lkv_handle *handle, int savepoint)
 
 /* SQLite's numbers have gaps: it goes back to the oldest mark that is not older than
  * the savepoint. A savepoint below all that were seen is older than the first write. */
-void lkv_handle_rollback_to(lkv_handle *handle, int savepoint)
+void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint)
 {
     int i = first_mark_from(handle, savepoint);
 
     lkv_storage_db_doubt(handle->storage);
-    if (lkv_storage_db_busy(handle->storage)) {
+    if (!counts(handle, object)) {
         return;
     }
     if (handle->renamed && (savepoint < handle->smallest || i < handle->renamed_at)) {
@@ -389,12 +400,12 @@ void lkv_handle_rollback_to(lkv_handle *handle, int savepoint)
     }
 }
 
-void lkv_handle_release(lkv_handle *handle, int savepoint)
+void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint)
 {
     int i = first_mark_from(handle, savepoint);
     int first = i;
 
-    if (lkv_storage_db_busy(handle->storage)) {
+    if (!counts(handle, object)) {
         return;
     }
     while (first < handle->mark_count && !handle->marks[first].began) {

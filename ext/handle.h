@@ -31,12 +31,11 @@ struct lkv_handle {
         uint32_t depth;
     } * marks;
     int mark_count, mark_capacity;
-    int told;    /* SQLite tells how its transaction ends */
-    int created; /* in this transaction: see handle.c */
-    int unsure;  /* a vtab object was connected since */
-    int renamed; /* in this transaction, when `renamed_at` marks were there */
+    const void *leader; /* the vtab object that tells of SQLite's transaction, if any */
+    int created;        /* in this transaction: see handle.c */
+    int unsure;         /* a vtab object was connected since */
+    int renamed;        /* in this transaction, when `renamed_at` marks were there */
     int renamed_at;
-    int led;      /* a vtab object has joined this transaction */
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
 };
 
@@ -68,14 +67,16 @@ int lkv_handle_refresh(lkv_handle *handle, char **text);
  */
 int lkv_handle_begin(lkv_handle *handle, char **text);
 
-/* SQLite's transaction and savepoints, in its numbers. */
-void lkv_handle_enter(lkv_handle *handle);
+/* SQLite's transaction and savepoints, in its numbers. The first vtab object that
+ * enters it leads: what the others are told of savepoints is passed over. */
+int lkv_handle_enter(lkv_handle *handle, const void *object, char **text);
 int lkv_handle_sync(lkv_handle *handle, char **text);
 void lkv_handle_commit(lkv_handle *handle);
 void lkv_handle_rollback(lkv_handle *handle);
-int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text);
-void lkv_handle_rollback_to(lkv_handle *handle, int savepoint);
-void lkv_handle_release(lkv_handle *handle, int savepoint);
+int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
+                         char **text);
+void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint);
+void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint);
 
 /* SQLite's code for core's `status`, and its message. */
 int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,

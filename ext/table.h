@@ -16,7 +16,6 @@ typedef struct lkv_table {
     int utf16;       /* whether the database's text is UTF-16; -1 before it was asked */
     int blobs_match; /* whether LIKE and GLOB look into blobs; -1 as well */
     int several;     /* an equality has met a number that may equal several keys */
-    int leads;       /* this object's savepoints are the handle's (vtab.c) */
     lkv_key key, old_key;
     lkv_value *values; /* one for each value column */
     uint8_t *record;   /* the row being written */

@@ -134,17 +134,6 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
     return lkv_handle_status(table->handle, rc, &err, text);
 }
 
-/* SQLite tells an object that joins a transaction of the innermost savepoint, as if it
- * began then. That is true for the first object of a handle, before which nothing was
- * written. One that was connected later (after ALTER, or a ROLLBACK TO over DDL) is
- * told of a savepoint that is older than writes through the first; and all that begin
- * from now on the first is told, too. */
-static void join(lkv_table *table)
-{
-    table->leads = !table->handle->led;
-    table->handle->led = 1;
-}
-
 static int create(sqlite3 *db, void *registry, int argc, const char *const *argv,
                   sqlite3_vtab **out, char **text)
 {
@@ -154,9 +143,10 @@ static int create(sqlite3 *db, void *registry, int argc, const char *const *argv
     if (rc == SQLITE_OK) {
         rc = create_store(db, table, text);
     }
-    if (rc == SQLITE_OK) {
-        join(table); /* it takes part without an xBegin */
-    } else {
+    if (rc == SQLITE_OK) { /* a part of the transaction from here on, without xBegin */
+        rc = lkv_handle_enter(table->handle, &table->base, text);
+    }
+    if (rc != SQLITE_OK) {
         free_table(table);
         table = NULL;
     }
@@ -221,9 +211,10 @@ static int rename_table(sqlite3_vtab *base, const char *to)
 
 static int begin(sqlite3_vtab *base)
 {
-    lkv_handle_enter(lkv_table_of(base)->handle);
-    join(lkv_table_of(base));
-    return SQLITE_OK; /* the store's begins with the first write */
+    /* The store's own transaction begins with the first write. */
+    char *text = NULL;
+    int rc = lkv_handle_enter(lkv_table_of(base)->handle, base, &text);
+    return lkv_table_error(lkv_table_of(base), rc, text);
 }
 
 static int sync_table(sqlite3_vtab *base)
@@ -248,22 +239,19 @@ static int rollback(sqlite3_vtab *base)
 static int savepoint(sqlite3_vtab *base, int number)
 {
     char *text = NULL;
-    int rc = SQLITE_OK;
-    if (lkv_table_of(base)->leads) {
-        rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
-    }
+    int rc = lkv_handle_savepoint(lkv_table_of(base)->handle, base, number, &text);
     return lkv_table_error(lkv_table_of(base), rc, text);
 }
 
 static int release(sqlite3_vtab *base, int number)
 {
-    lkv_handle_release(lkv_table_of(base)->handle, number);
+    lkv_handle_release(lkv_table_of(base)->handle, base, number);
     return SQLITE_OK;
 }
 
 static int rollback_to(sqlite3_vtab *base, int number)
 {
-    lkv_handle_rollback_to(lkv_table_of(base)->handle, number);
+    lkv_handle_rollback_to(lkv_table_of(base)->handle, base, number);
     return SQLITE_OK;
 }
 

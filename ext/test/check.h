@@ -7,6 +7,11 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+/* The tests are linked with SQLite. The Makefile says so, too, but not every tool that
+ * reads these files knows it. */
+#ifndef SQLITE_CORE
+#define SQLITE_CORE 1
+#endif
 #include "sqlite3ext.h"
 
 #include <stddef.h>

@@ -71,6 +71,8 @@ static const scene scenes[] = {
     {"BEGIN", "INSERT INTO kv VALUES(5, 'five')"},
     {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(400))",
      "UPDATE kv SET key = 'moved' WHERE key = 5"},
+    {"BEGIN; INSERT INTO kv VALUES(5, 5)", /* its second half needs more memory */
+     "UPDATE kv SET key = 'moved', value = zeroblob(20000) WHERE key = 5"},
     {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(400)), (6, zeroblob(1500))",
      "UPDATE kv SET key = 'moved' WHERE key = 5"},
     {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(3000)); INSERT INTO kv VALUES(6, 6)",

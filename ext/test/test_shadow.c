@@ -18,8 +18,8 @@ static const char *const statements[] = {
     "SELECT key FROM kv WHERE key > 1 ORDER BY key DESC",
     "SELECT litekv_stats('kv')",
     "INSERT INTO kv(kv) VALUES('integrity-check')",
-    "BEGIN; INSERT INTO kv VALUES(7, zeroblob(3000)); SAVEPOINT s; DELETE FROM kv;"
-    "ROLLBACK TO s; UPDATE kv SET key = 8 WHERE key = 1; COMMIT",
+    ("BEGIN; INSERT INTO kv VALUES(7, zeroblob(3000)); SAVEPOINT s; DELETE FROM kv;"
+     "ROLLBACK TO s; UPDATE kv SET key = 8 WHERE key = 1; COMMIT"),
     "ALTER TABLE kv RENAME TO kw; ALTER TABLE kw RENAME TO kv",
 };
 

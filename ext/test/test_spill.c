@@ -16,6 +16,7 @@
 
 typedef struct state {
     sqlite3 *db;
+    sqlite3 *two; /* looks on, and writes when no transaction is open */
     lkv_registry *registry;
     uint64_t random;
     unsigned seed;
@@ -186,8 +187,7 @@ static void change_room(state *at)
     run(at, sql);
 }
 
-/* False when they differ, and then it is told how. */
-static int compare(state *at)
+static int compare_in(state *at, sqlite3 *db)
 {
     char *name = name_of(at);
     char *sql = sqlite3_mprintf(
@@ -197,13 +197,38 @@ static int compare(state *at)
         "value FROM o EXCEPT SELECT typeof(key), key, typeof(value), value "
         "FROM \"%s\")",
         name, name);
-    char *got = check_result(at->db, sql);
-    int good = check_that(strcmp(got, "") == 0, __FILE__, __LINE__, "seed %u: %.300s",
-                          at->seed, got);
+    char *got = check_result(db, sql);
+    int good =
+        check_that(strcmp(got, "") == 0, __FILE__, __LINE__, "seed %u: %s: %.300s",
+                   at->seed, db == at->db ? "one" : "two", got);
     sqlite3_free(got);
     sqlite3_free(sql);
     sqlite3_free(name);
     return good;
+}
+
+/* False when the tables differ, and then it is told how. */
+static int compare(state *at)
+{
+    int good = compare_in(at, at->db);
+    return good && sqlite3_get_autocommit(at->db) ? compare_in(at, at->two) : good;
+}
+
+/* The other connection writes, then its turn is over. */
+static void change_from_two(state *at)
+{
+    if (sqlite3_get_autocommit(at->db)) {
+        char *name = name_of(at);
+        char *sql = sqlite3_mprintf(
+            "BEGIN; REPLACE INTO \"%s\" VALUES(%u, 'two'), (%u, zeroblob(%u));"
+            "DELETE FROM \"%s\" WHERE key = %u; DELETE FROM o; INSERT INTO o SELECT * "
+            "FROM \"%s\"; COMMIT",
+            name, draw(at, 30), draw(at, 30), draw(at, 900), name, draw(at, 30), name);
+        check_that(sqlite3_exec(at->two, sql, NULL, NULL, NULL) == SQLITE_OK, __FILE__,
+                   __LINE__, "seed %u: two: %s", at->seed, sqlite3_errmsg(at->two));
+        sqlite3_free(sql);
+        sqlite3_free(name);
+    }
 }
 
 /* False when the tables differ. */
@@ -222,7 +247,9 @@ static int step(state *at)
         change_table(at);
     } else if (what < 90) {
         change_room(at);
-    } else if (what < 91) {
+    } else if (what < 93) {
+        change_from_two(at);
+    } else if (what < 94) {
         check_close(at->db);
         open_state(at);
     } else {
@@ -239,6 +266,7 @@ static void random_walk(unsigned seed, int steps)
     int good = 1;
 
     open_state(&at);
+    at.two = check_open("spill.db");
     snprintf(sql, sizeof(sql), "PRAGMA page_size = %d", pages[draw(&at, 3)]);
     RUN(at.db, sql);
     RUN(at.db, "CREATE VIRTUAL TABLE kv USING litekv;"
@@ -250,10 +278,13 @@ static void random_walk(unsigned seed, int steps)
     run(&at, "PRAGMA max_page_count = 1000000");
     run(&at, "COMMIT");
     compare(&at);
+    check_close(at.two);
+    at.two = check_open("spill.db");
     check_close(at.db);
     open_state(&at);
     compare(&at);
     QUERY(at.db, "PRAGMA integrity_check", "ok");
+    check_close(at.two);
     check_close(at.db);
     check_remove("spill.db");
 }
