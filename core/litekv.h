@@ -126,9 +126,9 @@ void lkv_commit(lkv_store *store);
  * outside a transaction. The storage's owner may already have undone its bytes. */
 void lkv_rollback(lkv_store *store);
 
-/* Whether the storage still holds the store that the open transaction writes to: LKV_OK,
- * or LKV_ABSENT when its owner has put another one, or none, in its place. Errors: the
- * storage's. */
+/* Whether the storage still holds the store that the open transaction writes to:
+ * LKV_OK, or LKV_ABSENT when its owner has put another one, or none, in its place.
+ * Errors: the storage's. */
 LKV_MUST_CHECK int lkv_holds(lkv_store *store, lkv_error *err);
 
 /* A number that changes with every lkv_rollback(): who calls a storage that may roll

@@ -135,7 +135,8 @@ int lkv_value_read(lkv_value *value, sqlite3_value *argument,
         value->type = SQLITE_FLOAT;
         value->r = (double)value->i;
     } else if (affinity == LKV_AFFINITY_REAL && value->type == SQLITE_FLOAT) {
-        /* SQLite stores a whole number of a REAL column as integer: there is no -0.0. */
+        /* SQLite stores a whole number of a REAL column as integer: there is no -0.0.
+         */
         value->r = value->r == 0 ? 0.0 : value->r;
     } else if (affinity == LKV_AFFINITY_NUMERIC || affinity == LKV_AFFINITY_INTEGER) {
         prefer_integer(value);
