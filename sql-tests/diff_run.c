@@ -30,7 +30,7 @@ void diff_result_free(diff_result *result)
     for (size_t i = 0; i < result->count; i++) {
         sqlite3_free(result->rows[i]);
     }
-    free(result->rows);
+    sqlite3_free(result->rows);
     sqlite3_free(result->error);
     *result = (diff_result){0};
 }
@@ -92,7 +92,7 @@ static void add_row(diff_result *result, char *row)
 {
     if (result->count == result->room) {
         result->room = result->room == 0 ? 16 : result->room * 2;
-        result->rows = realloc(result->rows, result->room * sizeof(char *));
+        result->rows = sqlite3_realloc64(result->rows, result->room * sizeof(char *));
         if (result->rows == NULL) {
             abort();
         }

@@ -211,6 +211,7 @@ void diff_schema_step(diff_world *world)
     int which = diff_below(random, DIFF_TRIGGERS);
     int i = diff_below(random, DIFF_TABLES);
 
+    world->now.version = ++world->versions;
     if (!world->now.table[i].exists) {
         diff_table_create(world, i);
         return;

@@ -65,6 +65,7 @@ typedef struct diff_table {
 
 /* What a rollback brings back. */
 typedef struct diff_state {
+    int version; /* of the schema; no two have the same */
     diff_table table[DIFF_TABLES];
     int extra_columns; /* that ALTER TABLE added to the helper table */
     bool extra_table;
@@ -99,6 +100,7 @@ typedef struct diff_world {
 
     diff_state now, begin, backup;
     diff_state saved[DIFF_SAVEPOINTS];
+    int versions; /* given so far */
     int depth;
     bool open; /* a transaction */
     bool has_backup;
