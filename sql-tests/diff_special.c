@@ -64,7 +64,9 @@ static void keep_snapshot(diff_world *world)
     if (diff_chance(&world->random, 50)) {
         diff_change_step(world);
     }
-    diff_rollback(world);
+    if (world->open) { /* OR ROLLBACK may have ended it */
+        diff_rollback(world);
+    }
     diff_compare(world);
 }
 
