@@ -156,6 +156,8 @@ void diff_table_create(diff_world *world, int i);
 void diff_table_name(const diff_world *world, sqlite3_str *sql, int i, bool qualified);
 void diff_helper_name(const diff_world *world, sqlite3_str *sql);
 void diff_schema_step(diff_world *world);
+/* Drops, makes or renames a table in a savepoint, and goes back. */
+void diff_schema_undo(diff_world *world);
 
 /* diff_query.c: SELECT, and WHERE clauses. */
 void diff_value_any(diff_world *world, diff_sql *sql);
