@@ -206,7 +206,9 @@ static int settle_points(lkv_ranges *ranges, int numerals)
 {
     int kept = 0, rc = SQLITE_OK;
 
-    qsort(ranges->at, (size_t)ranges->count, sizeof(*ranges->at), by_low);
+    if (ranges->count > 1) { /* without any, `at` may be NULL */
+        qsort(ranges->at, (size_t)ranges->count, sizeof(*ranges->at), by_low);
+    }
     for (int i = 0; i < ranges->count; i++) {
         lkv_range *at = &ranges->at[i];
         at->low.data = at->low.room > 0 ? at->low.data : at->low.small;

@@ -30,8 +30,8 @@ void diff_result_free(diff_result *result)
     for (size_t i = 0; i < result->count; i++) {
         sqlite3_free(result->rows[i]);
     }
-    free(result->rows);
-    free(result->error);
+    sqlite3_free(result->rows);
+    sqlite3_free(result->error);
     *result = (diff_result){0};
 }
 
@@ -92,7 +92,7 @@ static void add_row(diff_result *result, char *row)
 {
     if (result->count == result->room) {
         result->room = result->room == 0 ? 16 : result->room * 2;
-        result->rows = realloc(result->rows, result->room * sizeof(char *));
+        result->rows = sqlite3_realloc64(result->rows, result->room * sizeof(char *));
         if (result->rows == NULL) {
             abort();
         }
@@ -103,9 +103,11 @@ static void add_row(diff_result *result, char *row)
 /* The message of a failure, without what tells the universes apart. */
 static char *read_error(sqlite3 *db)
 {
-    char *text = strdup(sqlite3_errmsg(db));
+    char *text = sqlite3_mprintf("%s", sqlite3_errmsg(db));
     for (char *at = text; (at = strstr(at, "_lkv")) != NULL;) {
-        memcpy(at, "_ord", 4);
+        at[1] = 'o';
+        at[2] = 'r';
+        at[3] = 'd';
     }
     return text;
 }
@@ -139,6 +141,7 @@ static sqlite3_stmt *prepare(diff_result *result, sqlite3 *db, int universe,
     if (sqlite3_prepare_v2(db, text, -1, &stmt, NULL) != SQLITE_OK) {
         result->code = sqlite3_extended_errcode(db);
         result->error = read_error(db);
+        stmt = NULL;
     }
     free(text);
     return stmt;
@@ -179,9 +182,10 @@ static bool same(diff_result *ordinary, diff_result *litekv, const diff_sql *sql
         ordinary->prepared != litekv->prepared || ordinary->rowid != litekv->rowid) {
         return false;
     }
-    /* A statement that cannot begin has not set changes() yet. */
+    /* A statement that cannot begin (BUSY, or its table is no more) has not set
+     * changes() yet. */
     if (sql->writes && ordinary->prepared && (ordinary->code & 0xff) != SQLITE_BUSY &&
-        ordinary->changes != litekv->changes) {
+        ordinary->code != SQLITE_ERROR && ordinary->changes != litekv->changes) {
         return false;
     }
     if (ordinary->error != NULL) {
@@ -226,8 +230,7 @@ static int pair_with_rollback(diff_world *world, diff_sql *sql)
     diff_sql own = diff_sql_new();
     int code;
 
-    memcpy(at, "ABORT   ", 8);
-    sqlite3_str_appendall(own.text, trial);
+    sqlite3_str_appendf(own.text, "%.*sABORT%s", (int)(at - trial), trial, at + 8);
     sqlite3_free(trial);
     memcpy(own.binds, sql->binds, sizeof(own.binds));
     own.bind_count = sql->bind_count;

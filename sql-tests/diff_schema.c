@@ -211,6 +211,7 @@ void diff_schema_step(diff_world *world)
     int which = diff_below(random, DIFF_TRIGGERS);
     int i = diff_below(random, DIFF_TABLES);
 
+    world->now.version = ++world->versions;
     if (!world->now.table[i].exists) {
         diff_table_create(world, i);
         return;
@@ -243,5 +244,33 @@ void diff_schema_step(diff_world *world)
     default:
         other_table(world);
         break;
+    }
+}
+
+void diff_schema_undo(diff_world *world)
+{
+    int i = diff_below(&world->random, DIFF_TABLES);
+    int depth = world->depth;
+
+    diff_savepoint(world);
+    if (world->depth == depth) {
+        return;
+    }
+    world->now.version = ++world->versions;
+    if (!world->now.table[i].exists) {
+        diff_table_create(world, i);
+    } else if (diff_chance(&world->random, 70)) {
+        drop_table(world, i);
+    } else {
+        rename_table(world, i);
+    }
+    for (int n = diff_between(&world->random, 1, 4); n > 0; n--) {
+        diff_change_step(world);
+    }
+    if (world->depth > depth) { /* OR ROLLBACK may have ended the transaction */
+        diff_rollback_to(world, depth);
+        if (diff_chance(&world->random, 50)) {
+            diff_compare(world);
+        }
     }
 }

@@ -64,7 +64,9 @@ static void keep_snapshot(diff_world *world)
     if (diff_chance(&world->random, 50)) {
         diff_change_step(world);
     }
-    diff_rollback(world);
+    if (world->open) { /* OR ROLLBACK may have ended it */
+        diff_rollback(world);
+    }
     diff_compare(world);
 }
 
@@ -157,6 +159,46 @@ static void backup(diff_world *world)
     diff_compare(world);
 }
 
+static void copy_file(diff_world *world, const char *from, const char *to)
+{
+    sqlite3 *source = NULL, *target = NULL;
+    sqlite3_open(from, &source);
+    sqlite3_open(to, &target);
+    copy(world, target, "main", source, "main");
+    sqlite3_close(target);
+    sqlite3_close(source);
+}
+
+/* Two histories of one length: a commit, the copy from before it restored, another
+ * commit of the same size. Whoever knew the first has to notice. */
+static void fork_history(diff_world *world)
+{
+    char *own = path_of(world, "");
+    char *kept = path_of(world, "-fork");
+    int key = diff_below(&world->random, 9);
+    for (int i = 0; i < 2 && world->now.table[0].exists; i++) {
+        sqlite3_str *name = sqlite3_str_new(NULL);
+        char *table;
+        diff_table_name(world, name, 0, true);
+        table = sqlite3_str_finish(name);
+        diff_note(world, i == 0 ? "-- copied" : "-- restored");
+        copy_file(world, i == 0 ? own : kept, i == 0 ? kept : own);
+        diff_pair_of(world, "REPLACE INTO %s(key, v1) VALUES(%d, '%c')", table, key,
+                     "ab"[i]);
+        sqlite3_free(table);
+        if (change_connection(world)) {
+            diff_compare(world);
+            (void)change_connection(world);
+        }
+        if (i == 1 && diff_chance(&world->random, 50)) {
+            (void)change_connection(world);
+        }
+    }
+    diff_compare(world);
+    sqlite3_free(own);
+    sqlite3_free(kept);
+}
+
 static void refuse_commit(diff_world *world)
 {
     world->veto = true;
@@ -215,7 +257,12 @@ static void between(diff_world *world)
 {
     diff_random *random = &world->random;
     bool wal = strcmp(world->journal, "wal") == 0;
-    switch (diff_below(random, 12)) {
+    switch (diff_below(random, 13)) {
+    case 12:
+        if (world->shared) {
+            fork_history(world);
+        }
+        break;
     case 0:
         reopen(world);
         break;
@@ -267,6 +314,10 @@ static void between(diff_world *world)
 
 void diff_special_step(diff_world *world)
 {
+    if (diff_chance(&world->random, 20)) {
+        diff_schema_undo(world);
+        return;
+    }
     switch (diff_below(&world->random, world->open ? 6 : 12)) {
     case 0:
         diff_trouble_full(world);

@@ -209,12 +209,15 @@ void diff_trouble_reader(diff_world *world)
     }
     while (reader != NULL && diff_going(world) &&
            read_some(world, reader, diff_below(random, 6), known, keys)) {
+        int version = world->now.version;
         diff_change_step(world);
-        add_rows(world, known, query);
         if (world->open && world->depth > 0 && diff_chance(random, 10)) {
             diff_rollback_to(world, world->depth - 1);
-            add_rows(world, known, query);
         }
+        if (version != world->now.version) {
+            break; /* the tables that it reads have been undone */
+        }
+        add_rows(world, known, query);
     }
     sqlite3_finalize(reader);
     sqlite3_free(text);

@@ -240,7 +240,8 @@ static diff_value any_value(diff_random *random, bool utf16, bool large)
         value = any_text(random, utf16);
     } else if (kind < 94) {
         int i = diff_below(random, (int)(sizeof(blobs) / sizeof(blobs[0])));
-        while (utf16 && strchr(blobs[i].bytes, 0xff) != NULL) {
+        while (utf16 && i > 0 &&
+               (blobs[i].size % 2 != 0 || strchr(blobs[i].bytes, 0xff) != NULL)) {
             i--; /* as text it would be no valid one */
         }
         value.type = SQLITE_BLOB;

@@ -65,6 +65,7 @@ typedef struct diff_table {
 
 /* What a rollback brings back. */
 typedef struct diff_state {
+    int version; /* of the schema; no two have the same */
     diff_table table[DIFF_TABLES];
     int extra_columns; /* that ALTER TABLE added to the helper table */
     bool extra_table;
@@ -99,6 +100,7 @@ typedef struct diff_world {
 
     diff_state now, begin, backup;
     diff_state saved[DIFF_SAVEPOINTS];
+    int versions; /* given so far */
     int depth;
     bool open; /* a transaction */
     bool has_backup;
@@ -154,6 +156,8 @@ void diff_table_create(diff_world *world, int i);
 void diff_table_name(const diff_world *world, sqlite3_str *sql, int i, bool qualified);
 void diff_helper_name(const diff_world *world, sqlite3_str *sql);
 void diff_schema_step(diff_world *world);
+/* Drops, makes or renames a table in a savepoint, and goes back. */
+void diff_schema_undo(diff_world *world);
 
 /* diff_query.c: SELECT, and WHERE clauses. */
 void diff_value_any(diff_world *world, diff_sql *sql);
