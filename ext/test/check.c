@@ -35,6 +35,10 @@ int check_end(void)
         printf("%s: a test left files behind\n", directory);
     }
     sqlite3_reset_auto_extension();
+    if (sqlite3_memory_used() != 0) {
+        failed++;
+        printf("%lld bytes are lost\n", (long long)sqlite3_memory_used());
+    }
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0 || passed == 0 ? 1 : 0;
 }

@@ -17,7 +17,8 @@
 #include <stddef.h>
 
 void check_begin(void);
-/* Prints `N passed, N failed`; the exit status. */
+/* Prints `N passed, N failed`; the exit status. A file or memory that is left is a
+ * failure. */
 int check_end(void);
 
 /* Counts `good`; says where it was wrong. Returns `good`. */

@@ -143,6 +143,12 @@ static void drop_half(void)
     QUERY(db, "SELECT key FROM kv", "1;2;3");
     RUN(db, "DROP TABLE kv");
     QUERY(db, "SELECT name FROM sqlite_schema", "");
+    /* Closed right after the refusal, with a message that nobody has asked for. */
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv");
+    sqlite3_prepare_v2(db, "SELECT * FROM kv_root", -1, &reader, NULL);
+    CHECK(sqlite3_step(reader) == SQLITE_ROW);
+    FAIL(db, "DROP TABLE kv", 0, "");
+    sqlite3_finalize(reader);
     check_close(db);
 }
 
