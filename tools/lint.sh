@@ -195,7 +195,7 @@ function_sizes() {
 # Marks of unfinished work. Spelt in pieces, so that this file passes.
 words() {
     marks='TO''DO|FIX''ME|XX''X|HA''CK|T''BD'
-    if grep -rnwE "$marks" . --include='*' --exclude-dir=.git --exclude-dir='build*'; then
+    if grep -rnwE "$marks" . --include='*' --exclude-dir=.git --exclude-dir='build*' --exclude-dir=corpus; then
         return 1
     fi
 }

@@ -158,8 +158,7 @@ static void long_description(void)
     hostile h;
     start(&h);
     h.root.meta = (lkv_bytes){zeros, sizeof(zeros)};
-    must_be_refused(&h, "long_description",
-                    "root: lengths do not fit together");
+    must_be_refused(&h, "long_description", "root: lengths do not fit together");
 }
 
 /* The open segment is empty, so that the end names no commit's place: what the segment
@@ -186,8 +185,9 @@ static void records_without_a_commit(void)
     h.end.revision = commit.revision;
     h.end.chain = commit.chain;
     h.end.live_keys = 1;
-    must_be_refused(&h, "records_without_a_commit",
-                    "segment 2, offset 64: the log does not end in the commit that was published");
+    must_be_refused(
+        &h, "records_without_a_commit",
+        "segment 2, offset 64: the log does not end in the commit that was published");
 }
 
 /* A location has 31 bits for the offset. */

@@ -28,7 +28,7 @@ static void fill(sqlite3 *db)
             "UPDATE kv SET value = 'small' WHERE key = 1");
 }
 
-static void check_pages(sqlite3 *db, int page, int reserved)
+static void one_page_a_block(sqlite3 *db, int page, int reserved)
 {
     int usable = page - reserved;
     sqlite3_int64 blocks = check_number(db, "SELECT count(*) FROM kv_log");
@@ -68,7 +68,7 @@ static void at_page_size(int page, int reserved)
         RUN(db, "VACUUM");
     }
     fill(db);
-    check_pages(db, page, reserved);
+    one_page_a_block(db, page, reserved);
     check_close(db);
     db = check_open("pages.db");
     QUERY(db, "SELECT count(*), sum(length(value)) FROM kv", "501,799005");
@@ -97,6 +97,37 @@ static void changed(void)
     check_remove("pages.db");
 }
 
+/* Commits that end at every offset of a block: the last row ends in the 64 bytes that
+ * tell the end, the row before it is whole, and a connection that opens the table finds
+ * all of it. */
+static void trailer_at_every_offset(void)
+{
+    sqlite3 *db = check_open("pages.db");
+    int alone = 0;
+
+    RUN(db, "PRAGMA page_size = 512; CREATE VIRTUAL TABLE kv USING litekv");
+    for (int i = 1; i <= 600; i++) {
+        char sql[200];
+        sqlite3_int64 last;
+        snprintf(sql, sizeof(sql), "INSERT INTO kv VALUES(%d, zeroblob(%d))", i, i % 7);
+        RUN(db, sql);
+        last = check_number(
+            db, "SELECT length(block) FROM kv_log ORDER BY id DESC LIMIT 1");
+        CHECK(last >= 64 && last <= 473);
+        alone += last == 64;
+        CHECK(check_number(db, "SELECT count(*) FROM kv_log WHERE length(block) < 409 "
+                               "AND id < (SELECT max(id) FROM kv_log)") == 0);
+        if (i % 16 == 0) {
+            sqlite3 *other = check_open("pages.db");
+            CHECK(check_number(other, "SELECT count(*) FROM kv") == i);
+            check_close(other);
+        }
+    }
+    CHECK(alone > 0); /* the case that the block was full was met */
+    check_close(db);
+    check_remove("pages.db");
+}
+
 int main(void)
 {
     sqlite3 *db;
@@ -117,5 +148,6 @@ int main(void)
     }
     at_page_size(4096, 255);
     changed();
+    trailer_at_every_offset();
     return check_end();
 }
