@@ -31,6 +31,7 @@ struct lkv_cache {
     uint32_t free;
     uint32_t count;
     uint32_t hand;
+    uint32_t last; /* slot that was asked for last: a scan asks for one many times */
 };
 
 int lkv_cache_open(const lkv_os *os, uint64_t limit, lkv_cache **out)
@@ -66,7 +67,12 @@ static uint32_t *head_of(const lkv_cache *cache, uint64_t id)
 
 static uint32_t find(const lkv_cache *cache, uint64_t id)
 {
-    uint32_t i = cache->room == 0 ? NO_SLOT : *head_of(cache, id);
+    uint32_t i = cache->last;
+    if (i < cache->touched && cache->slots[i].bytes != NULL &&
+        cache->slots[i].id == id) {
+        return i;
+    }
+    i = cache->room == 0 ? NO_SLOT : *head_of(cache, id);
     while (i != NO_SLOT && cache->slots[i].id != id) {
         i = cache->slots[i].next;
     }
@@ -80,6 +86,7 @@ lkv_bytes lkv_cache_get(lkv_cache *cache, uint64_t id)
         return (lkv_bytes){NULL, 0};
     }
     cache->slots[i].used = 1;
+    cache->last = i;
     return (lkv_bytes){cache->slots[i].bytes, cache->slots[i].size};
 }
 
