@@ -38,6 +38,7 @@ static void free_table(lkv_table *table)
         sqlite3_free(table->record);
         sqlite3_free(table->schema);
         sqlite3_free(table->name);
+        sqlite3_free(table->base.zErrMsg);
         sqlite3_free(table);
     }
 }
@@ -245,7 +246,9 @@ static int savepoint(sqlite3_vtab *base, int number)
     if (lkv_table_of(base)->leads) {
         rc = lkv_handle_savepoint(lkv_table_of(base)->handle, number, &text);
     }
-    return lkv_table_error(lkv_table_of(base), rc, text);
+    /* SQLite fetches no text here: it would become that of a later error. */
+    sqlite3_free(text);
+    return rc;
 }
 
 static int release(sqlite3_vtab *base, int number)
