@@ -95,6 +95,7 @@ static void end_episode(diff_world *world)
     diff_close(world, 1);
     for (int i = 0; i < DIFF_HISTORY; i++) {
         sqlite3_free(world->history[i]);
+        world->history[i] = NULL;
     }
 }
 
@@ -124,6 +125,7 @@ static bool run_episode(const diff_options *options, uint64_t seed, long limit,
                         long *statements)
 {
     diff_world world = {.options = options, .seed = seed, .limit = limit};
+    sqlite3_int64 memory = sqlite3_memory_used();
     long length;
 
     world.random.state = seed;
@@ -143,6 +145,10 @@ static bool run_episode(const diff_options *options, uint64_t seed, long limit,
     end_episode(&world);
     nftw(world.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     sqlite3_free(world.dir);
+    if (!world.failed && sqlite3_memory_used() != memory) {
+        diff_fail(&world, "%lld bytes of memory are left behind",
+                  sqlite3_memory_used() - memory);
+    }
     *statements += world.statements;
     return !world.failed;
 }
