@@ -279,6 +279,34 @@ void lkv_handle_rollback(lkv_handle *handle)
     leave(handle, 1);
 }
 
+static int first_mark_from(const lkv_handle *handle, int savepoint)
+{
+    int i = handle->mark_count;
+    while (i > 0 && handle->marks[i - 1].savepoint >= savepoint) {
+        i--;
+    }
+    return i;
+}
+
+void lkv_handle_release(lkv_handle *handle, int savepoint)
+{
+    int i = first_mark_from(handle, savepoint);
+    int first = i;
+
+    while (first < handle->mark_count && !handle->marks[first].began) {
+        first++;
+    }
+    if (first < handle->mark_count) {
+        lkv_release(handle->store, handle->marks[first].depth);
+    }
+    if (i < handle->mark_count) {
+        handle->mark_count = i;
+    }
+    if (handle->renamed_at > handle->mark_count) {
+        handle->renamed_at = handle->mark_count;
+    }
+}
+
 int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text)
 {
     struct lkv_handle_mark *mark;
@@ -287,10 +315,9 @@ int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text)
     if (savepoint < handle->smallest) {
         handle->smallest = savepoint;
     }
-    if (handle->mark_count > 0 &&
-        handle->marks[handle->mark_count - 1].savepoint >= savepoint) {
-        return SQLITE_OK; /* the same event through a second vtab object */
-    }
+    /* A mark of that number is left when SAVEPOINT failed in another table after this
+     * one was told of it: SQLite does not take it back. */
+    lkv_handle_release(handle, savepoint);
     rc = lkv_handle_sync(handle, text);
     if (rc != SQLITE_OK) {
         return rc;
@@ -313,15 +340,6 @@ int lkv_handle_savepoint(lkv_handle *handle, int savepoint, char **text)
     }
     handle->mark_count++;
     return SQLITE_OK;
-}
-
-static int first_mark_from(const lkv_handle *handle, int savepoint)
-{
-    int i = handle->mark_count;
-    while (i > 0 && handle->marks[i - 1].savepoint >= savepoint) {
-        i--;
-    }
-    return i;
 }
 
 /* SQLite's numbers have gaps: it goes back to the oldest mark that is not older than
@@ -347,24 +365,5 @@ void lkv_handle_rollback_to(lkv_handle *handle, int savepoint)
         }
         mark->savepoint = savepoint;
         handle->mark_count = i + 1;
-    }
-}
-
-void lkv_handle_release(lkv_handle *handle, int savepoint)
-{
-    int i = first_mark_from(handle, savepoint);
-    int first = i;
-
-    while (first < handle->mark_count && !handle->marks[first].began) {
-        first++;
-    }
-    if (first < handle->mark_count) {
-        lkv_release(handle->store, handle->marks[first].depth);
-    }
-    if (i < handle->mark_count) {
-        handle->mark_count = i;
-    }
-    if (handle->renamed_at > handle->mark_count) {
-        handle->renamed_at = handle->mark_count;
     }
 }
