@@ -326,6 +326,37 @@ static int counts(const lkv_handle *handle, const void *object)
     return object == handle->leader && !lkv_storage_db_busy(handle->storage);
 }
 
+static int first_mark_from(const lkv_handle *handle, int savepoint)
+{
+    int i = handle->mark_count;
+    while (i > 0 && handle->marks[i - 1].savepoint >= savepoint) {
+        i--;
+    }
+    return i;
+}
+
+void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint)
+{
+    int i = first_mark_from(handle, savepoint);
+    int first = i;
+
+    if (!counts(handle, object)) {
+        return;
+    }
+    while (first < handle->mark_count && !handle->marks[first].began) {
+        first++;
+    }
+    if (first < handle->mark_count) {
+        lkv_release(handle->store, handle->marks[first].depth);
+    }
+    if (i < handle->mark_count) {
+        handle->mark_count = i;
+    }
+    if (handle->renamed_at > handle->mark_count) {
+        handle->renamed_at = handle->mark_count;
+    }
+}
+
 int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
                          char **text)
 {
@@ -338,6 +369,9 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
     if (savepoint < handle->smallest) {
         handle->smallest = savepoint;
     }
+    /* A mark of that number is left when SAVEPOINT failed in another table after this
+     * one was told of it: SQLite does not take it back. */
+    lkv_handle_release(handle, object, savepoint);
     rc = lkv_handle_sync(handle, text);
     if (rc != SQLITE_OK || !counts(handle, object)) {
         return rc;
@@ -360,15 +394,6 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
     }
     handle->mark_count++;
     return SQLITE_OK;
-}
-
-static int first_mark_from(const lkv_handle *handle, int savepoint)
-{
-    int i = handle->mark_count;
-    while (i > 0 && handle->marks[i - 1].savepoint >= savepoint) {
-        i--;
-    }
-    return i;
 }
 
 /* SQLite's numbers have gaps: it goes back to the oldest mark that is not older than
@@ -397,27 +422,5 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
         }
         mark->savepoint = savepoint;
         handle->mark_count = i + 1;
-    }
-}
-
-void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint)
-{
-    int i = first_mark_from(handle, savepoint);
-    int first = i;
-
-    if (!counts(handle, object)) {
-        return;
-    }
-    while (first < handle->mark_count && !handle->marks[first].began) {
-        first++;
-    }
-    if (first < handle->mark_count) {
-        lkv_release(handle->store, handle->marks[first].depth);
-    }
-    if (i < handle->mark_count) {
-        handle->mark_count = i;
-    }
-    if (handle->renamed_at > handle->mark_count) {
-        handle->renamed_at = handle->mark_count;
     }
 }

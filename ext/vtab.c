@@ -240,7 +240,9 @@ static int savepoint(sqlite3_vtab *base, int number)
 {
     char *text = NULL;
     int rc = lkv_handle_savepoint(lkv_table_of(base)->handle, base, number, &text);
-    return lkv_table_error(lkv_table_of(base), rc, text);
+    /* SQLite fetches no text here: it would become that of a later error. */
+    sqlite3_free(text);
+    return rc;
 }
 
 static int release(sqlite3_vtab *base, int number)

@@ -170,7 +170,7 @@ static void update_keys(diff_world *world, diff_sql *sql, int i)
                                        "key*1.0",
                                        "substr(key||'x',1,30)",
                                        "NULL",
-                                       "abs(key)",
+                                       "lower(key)",
                                        "key||''",
                                        "CAST(key AS INTEGER)"};
     static const char *const wheres[] = {"",

@@ -224,6 +224,7 @@ static void change_journal(diff_world *world)
         return;
     }
     diff_close(world, 1 - world->at);
+    world->has_backup = false; /* it would bring the old mode back */
     world->journal = DIFF_PICK(&world->random, journals);
     diff_once(world, SQLITE_OK, "PRAGMA %s.journal_mode=%s", world->schema,
               world->journal);

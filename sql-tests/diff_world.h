@@ -37,6 +37,7 @@ typedef struct diff_sql {
     const diff_value *binds[DIFF_BINDS];
     int bind_count;
     int table;     /* which one diff_where() is about */
+    bool plain;    /* compare with nothing that has an affinity */
     bool affine;   /* compares with something that has an affinity */
     bool ordered;  /* the order of the result is told */
     bool writes;   /* changes() is told */
