@@ -298,7 +298,8 @@ static void half_a_move(void)
     int refused = 0;
 
     open_state(&at);
-    RUN(at.db, "PRAGMA page_size = 512; CREATE VIRTUAL TABLE kv USING litekv;"
+    RUN(at.db, "PRAGMA page_size = 512;"
+               "CREATE VIRTUAL TABLE kv USING litekv(key INTEGER, value);"
                "INSERT INTO kv VALUES(0, zeroblob(900))");
     for (uint32_t bound = 900; bound < 1100; bound++) {
         lkv_handle *handle = lkv_handle_find(at.registry, "main", "kv");
