@@ -206,7 +206,7 @@ static int name_plan(sqlite3_index_info *info, int plan)
 
 /* An equality answers for itself when it is certain which key it means. What is not
  * known yet is promised to be one row, too: SQLite then updates or deletes while it
- * scans, which takes a fifth of the time. Should the promise be wrong, the scan has the
+ * scans, which takes a fifth of the time. Should the promise be wrong, xUpdate has the
  * statement prepared again. */
 static void use_equal(lkv_table *table, sqlite3_index_info *info, int i, int *argc,
                       int *plan)

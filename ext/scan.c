@@ -17,6 +17,7 @@ typedef struct scan {
     int range; /* in which one the cursor stands */
     int descending;
     int eof;
+    int more;        /* one row was promised, more follow, and it stands on the first */
     lkv_bytes value; /* of the row, while `has_value` and lkv_views() is `views` */
     int has_value;
     uint64_t views;
@@ -42,9 +43,12 @@ int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
     return SQLITE_OK;
 }
 
+/* A statement that trusts the promise of one row closes the cursor and calls xUpdate
+ * with nothing in between. */
 int lkv_scan_close(sqlite3_vtab_cursor *base)
 {
     scan *at = (scan *)base;
+    at->table->cut_short = at->more;
     lkv_cursor_close(at->cursor);
     lkv_ranges_free(&at->ranges);
     lkv_handle_close(at->handle);
@@ -99,17 +103,6 @@ static int settle(scan *at, int rc)
     return rc == LKV_OK ? SQLITE_OK : failed(at, rc, NULL);
 }
 
-static int is_writing(sqlite3 *db)
-{
-    sqlite3_stmt *statement = NULL;
-    while ((statement = sqlite3_next_stmt(db, statement)) != NULL) {
-        if (sqlite3_stmt_busy(statement) && !sqlite3_stmt_readonly(statement)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static int begin(scan *at)
 {
     at->range = at->descending ? at->ranges.count - 1 : 0;
@@ -123,21 +116,17 @@ static int step(scan *at)
                                      : lkv_cursor_next(at->cursor));
 }
 
-/* Whether there are several rows where one was promised. A query takes them all the
- * same; an UPDATE or DELETE would end after the first, so that SQLite has to prepare it
- * again, which it does on this code, and gets no such promise then. */
-static int keep_promise(scan *at)
+/* Looks whether there are several rows where one was promised. A query takes them all
+ * the same; an UPDATE or DELETE closes the cursor on the first and would end after it:
+ * see lkv_scan_close(). */
+static int look_ahead(scan *at)
 {
     int rc = at->eof ? SQLITE_OK : step(at);
     if (rc != SQLITE_OK) {
         return rc;
     }
-    if (!at->eof) {
-        at->table->several = 1;
-        if (is_writing(at->table->db)) {
-            return SQLITE_SCHEMA;
-        }
-    }
+    at->more = !at->eof;
+    at->table->several |= at->more;
     return begin(at);
 }
 
@@ -151,6 +140,7 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     (void)name;
     (void)argc;
     at->eof = 1;
+    at->more = at->table->cut_short = 0;
     if (rc != SQLITE_OK) {
         return lkv_table_error(at->table, rc, text);
     }
@@ -163,14 +153,16 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     at->descending = (plan & LKV_PLAN_DESC) != 0;
     rc = begin(at);
     if (rc == SQLITE_OK && at->ranges.several && (plan & LKV_PLAN_ONE)) {
-        rc = keep_promise(at);
+        rc = look_ahead(at);
     }
     return rc;
 }
 
 int lkv_scan_next(sqlite3_vtab_cursor *base)
 {
-    return step((scan *)base);
+    scan *at = (scan *)base;
+    at->more = 0;
+    return step(at);
 }
 
 int lkv_scan_eof(sqlite3_vtab_cursor *base)

@@ -15,7 +15,8 @@ typedef struct lkv_table {
     lkv_handle *handle;
     int utf16;       /* whether the database's text is UTF-16; -1 before it was asked */
     int blobs_match; /* whether LIKE and GLOB look into blobs; -1 as well */
-    int several;     /* an equality has met a number that may equal several keys */
+    int several;     /* an equality has met a number that equals several keys */
+    int cut_short;   /* the cursor closed last had more rows than were promised */
     lkv_key key, old_key;
     lkv_value *values; /* one for each value column */
     uint8_t *record;   /* the row being written */
