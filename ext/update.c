@@ -56,8 +56,7 @@ static int encode_key(lkv_key *key, sqlite3_value *argument, enum lkv_affinity a
     return rc;
 }
 
-/* Fills in the values that an UPDATE leaves alone from the row that has them.
- * SQLITE_DONE when that row is no more. */
+/* Fills in the values that an UPDATE leaves alone from the row that has them. */
 static int read_unchanged(lkv_table *table, const change *of)
 {
     lkv_bytes key = {table->old_key.data, table->old_key.size};
@@ -66,7 +65,7 @@ static int read_unchanged(lkv_table *table, const change *of)
     int rc = lkv_get(table->handle->store, key, &row, &err);
 
     if (rc != LKV_OK) {
-        return rc == LKV_ABSENT ? SQLITE_DONE : status(table, rc, &err);
+        return status(table, rc, &err);
     }
     for (int i = 1; i < table->declaration.columns; i++) {
         if (sqlite3_value_nochange(of->columns[i]) &&
@@ -157,7 +156,7 @@ static int move_row(lkv_table *table, const lkv_row *row, lkv_error *err)
         }
         lkv_release(store, mark);
     }
-    return rc == LKV_ABSENT ? LKV_OK : rc; /* absent: the old row is no more */
+    return rc;
 }
 
 static int write_row(lkv_table *table, const change *of)
@@ -170,13 +169,18 @@ static int write_row(lkv_table *table, const change *of)
                  memcmp(table->key.data, table->old_key.data, table->key.size) != 0);
     int rc;
 
+    if (of->has_old &&
+        lkv_exists(table->handle->store,
+                   (lkv_bytes){table->old_key.data, table->old_key.size}) != LKV_OK) {
+        return SQLITE_OK; /* UPDATE FROM comes once for each match: it has moved */
+    }
     if ((!of->has_old || moves) && of->on_conflict != SQLITE_REPLACE &&
         lkv_exists(table->handle->store, row.key) == LKV_OK) {
         return conflict(table, SQLITE_CONSTRAINT_PRIMARYKEY, "UNIQUE");
     }
     rc = encode_row(table, of, &size);
     if (rc != SQLITE_OK) {
-        return rc == SQLITE_DONE ? SQLITE_OK : rc;
+        return rc;
     }
     row.value = (lkv_bytes){table->record, size};
     rc =
