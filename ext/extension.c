@@ -33,10 +33,11 @@ int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *ap
     int rc;
 
     SQLITE_EXTENSION_INIT2(api);
-    if (sqlite3_libversion_number() < 3038000) {
-        *text = sqlite3_mprintf("litekv: SQLite %s is too old; 3.38 is the oldest that "
-                                "litekv runs on",
-                                sqlite3_libversion());
+    if (sqlite3_libversion_number() < 3040001) {
+        *text =
+            sqlite3_mprintf("litekv: SQLite %s is too old; 3.40.1 is the oldest that "
+                            "litekv runs on",
+                            sqlite3_libversion());
         return SQLITE_ERROR;
     }
     if (is_loaded(db)) {

@@ -10,10 +10,11 @@
  * What SQLite does not tell: a table that was created after a savepoint hears nothing
  * when SQLite goes back to it, unless there was another savepoint since, and the tables
  * of that name are then gone or those of before. So a handle looks whether its store is
- * still there, before it writes, as long as the transaction of the CREATE lasts, and
- * before it reads when a vtab object was connected since, which comes before any use of
- * what ROLLBACK TO brought back. And RENAME alone does not make the table a part of
- * SQLite's transaction: what undoes it is told only if something was written before.
+ * still there before it writes out what is pending, as long as the transaction of the
+ * CREATE lasts, and before any use when a vtab object was connected since, which comes
+ * before any use of what ROLLBACK TO brought back. And RENAME alone does not make the
+ * table a part of SQLite's transaction: what undoes it is told only if something was
+ * written before.
  */
 #include "handle.h"
 

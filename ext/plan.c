@@ -204,26 +204,24 @@ static int name_plan(sqlite3_index_info *info, int plan)
     return info->idxStr == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
 
-/* An equality answers for itself when it is certain which key it means. What is not
- * known yet is promised to be one row, too: SQLite then updates or deletes while it
- * scans, which takes a fifth of the time. Should the promise be wrong, xUpdate has the
- * statement prepared again. */
+/* An equality answers for itself when it is certain which key it means, and then it is
+ * promised to be one row. Where that is not certain the promise would be wrong for a
+ * number that equals several texts, and SQLite trusts it: it leaves a LEFT JOIN out,
+ * and an UPDATE or DELETE ends after the first row. Without it these take a savepoint.
+ */
 static void use_equal(lkv_table *table, sqlite3_index_info *info, int i, int *argc,
                       int *plan)
 {
     enum lkv_affinity affinity = table->declaration.column[0].affinity;
     int numeric = affinity != LKV_AFFINITY_TEXT && affinity != LKV_AFFINITY_BLOB;
-    int one = numeric;
 
     use(info, i, argc, LKV_PLAN_EQ, plan);
     if (is_certain(table, info, i)) {
         *plan |= LKV_PLAN_LITERAL;
-        one = 1;
-    } else if (!numeric && !table->several && literal_type(info, i) == 0) {
-        *plan |= LKV_PLAN_ONE;
-        one = 1;
     }
-    info->idxFlags = one ? SQLITE_INDEX_SCAN_UNIQUE : 0;
+    if (numeric || (*plan & LKV_PLAN_LITERAL) != 0) {
+        info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
+    }
     info->aConstraintUsage[i].omit = (unsigned char)numeric;
 }
 

@@ -61,7 +61,6 @@ void lkv_ranges_clear(lkv_ranges *ranges)
         lkv_key_clear(&ranges->at[i].high);
     }
     ranges->count = 0;
-    ranges->several = 0;
 }
 
 void lkv_ranges_free(lkv_ranges *ranges)
@@ -280,7 +279,6 @@ static int plan_points(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
             rc = step;
         }
     }
-    ranges->several = numerals;
     if (rc == SQLITE_OK) {
         rc = settle_points(ranges, numerals);
     }

@@ -16,7 +16,6 @@ typedef struct lkv_range {
 typedef struct lkv_ranges { /* disjoint, ascending */
     lkv_range *at;
     int count, room;
-    int several; /* the equality or list may have more keys than values */
 } lkv_ranges;
 
 /* A range in `*out`, open on both sides. SQLITE_NOMEM. */

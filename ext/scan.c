@@ -17,7 +17,6 @@ typedef struct scan {
     int range; /* in which one the cursor stands */
     int descending;
     int eof;
-    int more;        /* one row was promised, more follow, and it stands on the first */
     lkv_bytes value; /* of the row, while `has_value` and lkv_views() is `views` */
     int has_value;
     uint64_t views;
@@ -43,12 +42,9 @@ int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
     return SQLITE_OK;
 }
 
-/* A statement that trusts the promise of one row closes the cursor and calls xUpdate
- * with nothing in between. */
 int lkv_scan_close(sqlite3_vtab_cursor *base)
 {
     scan *at = (scan *)base;
-    at->table->cut_short = at->more;
     lkv_cursor_close(at->cursor);
     lkv_ranges_free(&at->ranges);
     lkv_handle_close(at->handle);
@@ -116,20 +112,6 @@ static int step(scan *at)
                                      : lkv_cursor_next(at->cursor));
 }
 
-/* Looks whether there are several rows where one was promised. A query takes them all
- * the same; an UPDATE or DELETE closes the cursor on the first and would end after it:
- * see lkv_scan_close(). */
-static int look_ahead(scan *at)
-{
-    int rc = at->eof ? SQLITE_OK : step(at);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    at->more = !at->eof;
-    at->table->several |= at->more;
-    return begin(at);
-}
-
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
                     sqlite3_value **argv)
 {
@@ -140,7 +122,6 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     (void)name;
     (void)argc;
     at->eof = 1;
-    at->more = at->table->cut_short = 0;
     if (rc != SQLITE_OK) {
         return lkv_table_error(at->table, rc, text);
     }
@@ -151,18 +132,12 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
         return rc;
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
-    rc = begin(at);
-    if (rc == SQLITE_OK && at->ranges.several && (plan & LKV_PLAN_ONE)) {
-        rc = look_ahead(at);
-    }
-    return rc;
+    return begin(at);
 }
 
 int lkv_scan_next(sqlite3_vtab_cursor *base)
 {
-    scan *at = (scan *)base;
-    at->more = 0;
-    return step(at);
+    return step((scan *)base);
 }
 
 int lkv_scan_eof(sqlite3_vtab_cursor *base)

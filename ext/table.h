@@ -15,8 +15,6 @@ typedef struct lkv_table {
     lkv_handle *handle;
     int utf16;       /* whether the database's text is UTF-16; -1 before it was asked */
     int blobs_match; /* whether LIKE and GLOB look into blobs; -1 as well */
-    int several;     /* an equality has met a number that equals several keys */
-    int cut_short;   /* the cursor closed last had more rows than were promised */
     lkv_key key, old_key;
     lkv_value *values; /* one for each value column */
     uint8_t *record;   /* the row being written */
@@ -45,7 +43,6 @@ enum lkv_plan {
     LKV_PLAN_NONE = 256,    /* no row can match */
     LKV_PLAN_LITERAL = 512, /* the argument of EQ or LOW is certain */
     LKV_PLAN_HIGH_LITERAL = 1024,
-    LKV_PLAN_ONE = 2048, /* SQLite was promised one row without knowing the argument */
 };
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
 

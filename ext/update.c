@@ -212,13 +212,6 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
         sqlite3_value_type(of.columns[table->declaration.columns]) != SQLITE_NULL) {
         return lkv_command(table, of.columns[table->declaration.columns]);
     }
-    if (of.has_old && table->cut_short) {
-        /* The statement would end after this row. On this code SQLite prepares it
-         * again, and gets no such promise then. It has written nothing so far, or has a
-         * savepoint to go back to: an xUpdate sees to that, a mere scan does not. */
-        table->cut_short = 0;
-        return SQLITE_SCHEMA;
-    }
     rc = lkv_handle_begin(table->handle, &text);
     if (rc != SQLITE_OK) {
         return lkv_table_error(table, rc, text);
