@@ -23,7 +23,8 @@ static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
 }
 
 /* The handle of schema.table, connected by preparing a statement on it; NULL when there
- * is no such litekv table. It lives until `*hold` is finalized. SQLITE_NOMEM. */
+ * is no such litekv table. It lives until `*hold` is finalized. SQLite's result codes;
+ * SQLITE_ERROR, which says that there is no such table, is not one of them. */
 static int connect_table(const lkv_registry *registry, sqlite3 *db, const char *schema,
                          const char *table, sqlite3_stmt **hold, lkv_handle **out)
 {
@@ -35,7 +36,7 @@ static int connect_table(const lkv_registry *registry, sqlite3 *db, const char *
         sqlite3_finalize(*hold);
         *hold = NULL;
     }
-    return rc == SQLITE_NOMEM ? rc : SQLITE_OK;
+    return (rc & 0xff) == SQLITE_ERROR ? SQLITE_OK : rc;
 }
 
 static int find_table(const lkv_registry *registry, sqlite3 *db, const char *name,
