@@ -99,19 +99,6 @@ static int settle(scan *at, int rc)
     return rc == LKV_OK ? SQLITE_OK : failed(at, rc, NULL);
 }
 
-static int begin(scan *at)
-{
-    at->range = at->descending ? at->ranges.count - 1 : 0;
-    at->eof = 0;
-    return settle(at, enter(at));
-}
-
-static int step(scan *at)
-{
-    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
-                                     : lkv_cursor_next(at->cursor));
-}
-
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
                     sqlite3_value **argv)
 {
@@ -132,12 +119,16 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
         return rc;
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
-    return begin(at);
+    at->range = at->descending ? at->ranges.count - 1 : 0;
+    at->eof = 0;
+    return settle(at, enter(at));
 }
 
 int lkv_scan_next(sqlite3_vtab_cursor *base)
 {
-    return step((scan *)base);
+    scan *at = (scan *)base;
+    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
+                                     : lkv_cursor_next(at->cursor));
 }
 
 int lkv_scan_eof(sqlite3_vtab_cursor *base)
