@@ -79,10 +79,10 @@ void lkv_close(lkv_store *store);
  * nothing and the next call starts afresh. */
 LKV_MUST_CHECK int lkv_refresh(lkv_store *store, lkv_error *err);
 
-/* Whether the storage still holds the store that the handle stands on, as far as its
- * identity tells: LKV_OK or LKV_ABSENT. For a storage whose owner can take a store away
+/* Whether the storage holds the store of the identity `id` (16 bytes), wherever the
+ * handle stands: LKV_OK or LKV_ABSENT. For a storage whose owner can take a store away
  * in the middle of a transaction. Errors: LKV_CORRUPT, the storage's. */
-LKV_MUST_CHECK int lkv_is_there(lkv_store *store, lkv_error *err);
+LKV_MUST_CHECK int lkv_is_there(lkv_store *store, const uint8_t *id, lkv_error *err);
 
 /* The store's 16-byte identity and the caller's description, both as of the last
  * refresh; valid until the next call that refreshes. */

@@ -83,9 +83,9 @@ LKV_MUST_CHECK int lkv_log_create(lkv_storage *storage, const lkv_os *os,
  * LKV_NOMEM, the storage's. */
 LKV_MUST_CHECK int lkv_log_load_root(lkv_log *log, lkv_error *err);
 
-/* LKV_OK when the root of the storage names the store that the log stands on (or the
- * log stands on none), LKV_ABSENT otherwise. Errors: LKV_CORRUPT, the storage's. */
-LKV_MUST_CHECK int lkv_log_is_there(lkv_log *log, lkv_error *err);
+/* LKV_OK when the root of the storage names the store `id`, LKV_ABSENT otherwise.
+ * Errors: LKV_CORRUPT, the storage's. */
+LKV_MUST_CHECK int lkv_log_is_there(lkv_log *log, const uint8_t *id, lkv_error *err);
 
 /* The listed segment with `number`, or NULL. */
 const lkv_segment *lkv_log_segment(const lkv_log *log, uint32_t number);

@@ -101,17 +101,14 @@ static int read_root(lkv_log *log, lkv_bytes *bytes, lkv_root *root, lkv_error *
     return rc;
 }
 
-int lkv_log_is_there(lkv_log *log, lkv_error *err)
+int lkv_log_is_there(lkv_log *log, const uint8_t *id, lkv_error *err)
 {
     lkv_bytes bytes;
     lkv_root root;
-    int rc = LKV_OK;
+    int rc = read_root(log, &bytes, &root, err);
 
-    if (log->known) {
-        rc = read_root(log, &bytes, &root, err);
-        if (rc == LKV_OK && memcmp(root.store_id, log->at.store_id, LKV_ID_SIZE) != 0) {
-            rc = LKV_ABSENT;
-        }
+    if (rc == LKV_OK && memcmp(root.store_id, id, LKV_ID_SIZE) != 0) {
+        rc = LKV_ABSENT;
     }
     return rc;
 }

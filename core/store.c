@@ -50,9 +50,9 @@ int lkv_refresh(lkv_store *store, lkv_error *err)
     return store->log.open ? LKV_OK : lkv_recover(store, err);
 }
 
-int lkv_is_there(lkv_store *store, lkv_error *err)
+int lkv_is_there(lkv_store *store, const uint8_t *id, lkv_error *err)
 {
-    return lkv_log_is_there(&store->log, err);
+    return lkv_log_is_there(&store->log, id, err);
 }
 
 lkv_bytes lkv_id(const lkv_store *store)

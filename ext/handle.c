@@ -12,9 +12,10 @@
  * of that name are then gone or those of before. So a handle looks whether its store is
  * still there before it writes out what is pending, as long as the transaction of the
  * CREATE lasts, and before any use when a vtab object was connected since, which comes
- * before any use of what ROLLBACK TO brought back. And RENAME alone does not make the
- * table a part of SQLite's transaction: what undoes it is told only if something was
- * written before.
+ * before any use of what ROLLBACK TO brought back. It compares the identity that CREATE
+ * gave: the store may not have been read since, and knows none after a failure. And
+ * RENAME alone does not make the table a part of SQLite's transaction: what undoes it
+ * is told only if something was written before.
  */
 #include "handle.h"
 
@@ -142,7 +143,6 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     handle->references = 1;
     handle->db = db;
     handle->smallest = INT_MAX;
-    handle->created = fresh;
     handle->registry = registry;
     handle->next = registry->handles;
     registry->handles = handle;
@@ -229,7 +229,7 @@ static int look(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
     const char *why;
-    int rc = lkv_is_there(handle->store, &err);
+    int rc = lkv_is_there(handle->store, handle->id, &err);
 
     handle->unsure = 0;
     if (rc == LKV_ABSENT ||
@@ -256,6 +256,16 @@ int lkv_handle_refresh(lkv_handle *handle, char **text)
     int rc = may_use(handle, handle->unsure, text);
     if (rc == SQLITE_OK) {
         rc = lkv_handle_status(handle, lkv_refresh(handle->store, &err), &err, text);
+    }
+    return rc;
+}
+
+int lkv_handle_created(lkv_handle *handle, char **text)
+{
+    int rc = lkv_handle_refresh(handle, text);
+    if (rc == SQLITE_OK) {
+        memcpy(handle->id, lkv_id(handle->store).data, sizeof(handle->id));
+        handle->created = 1;
     }
     return rc;
 }

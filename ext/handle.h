@@ -33,6 +33,7 @@ struct lkv_handle {
     int mark_count, mark_capacity;
     const void *leader; /* the vtab object that tells of SQLite's transaction, if any */
     int created;        /* in this transaction: see handle.c */
+    uint8_t id[16];     /* of the store that was created */
     int unsure;         /* a vtab object was connected since */
     int renamed;        /* in this transaction, when `renamed_at` marks were there */
     int renamed_at;
@@ -54,6 +55,9 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
 lkv_handle *lkv_handle_find(const lkv_registry *registry, const char *schema,
                             const char *table);
 void lkv_handle_close(lkv_handle *handle);
+
+/* For xCreate: the handle's store was made just now. */
+int lkv_handle_created(lkv_handle *handle, char **text);
 
 /* Takes the handle out of the registry: its name goes to another, or nowhere. */
 void lkv_handle_detach(lkv_handle *handle);

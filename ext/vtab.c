@@ -131,7 +131,8 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
     }
     rc = lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){meta, strlen(meta)}, &err);
     sqlite3_free(meta);
-    return lkv_handle_status(table->handle, rc, &err, text);
+    rc = lkv_handle_status(table->handle, rc, &err, text);
+    return rc == SQLITE_OK ? lkv_handle_created(table->handle, text) : rc;
 }
 
 static int create(sqlite3 *db, void *registry, int argc, const char *const *argv,

@@ -214,6 +214,28 @@ static void description(void)
     }
 }
 
+/* Whatever the handle knows: nothing, the store, or the one that was there before it.
+ */
+static void whose_it_is(void)
+{
+    static const uint8_t other[LKV_ID_SIZE] = {1};
+    lkv_store *late = NULL;
+    uint8_t first[LKV_ID_SIZE];
+    fixture f;
+
+    fixture_open(&f, 64);
+    memcpy(first, lkv_id(f.store).data, sizeof(first));
+    CHECK_INT(lkv_open(f.storage, &f.os.os, &late), LKV_OK);
+    CHECK_INT(lkv_is_there(late, first, &f.err), LKV_OK);
+    CHECK_INT(lkv_is_there(late, other, &f.err), LKV_ABSENT);
+    CHECK_INT(lkv_is_there(f.store, first, &f.err), LKV_OK);
+    CHECK_INT(lkv_create(f.storage, &f.os.os, text_bytes("new"), &f.err), LKV_OK);
+    CHECK_INT(lkv_is_there(f.store, first, &f.err), LKV_ABSENT);
+    CHECK_INT(lkv_is_there(late, first, &f.err), LKV_ABSENT);
+    lkv_close(late);
+    fixture_close(&f);
+}
+
 static void description_too_long_to_be_one(void)
 {
     size_t size = lkv_format_root_size(1, LKV_META_MAX + 1);
@@ -309,6 +331,7 @@ static const check_case cases[] = {CASE(numbers_in_any_order),
                                    CASE(block_of_the_root),
                                    CASE(description),
                                    CASE(description_too_long_to_be_one),
+                                   CASE(whose_it_is),
                                    CASE(nothing_there),
                                    CASE(create_fails_anywhere)};
 

@@ -114,6 +114,32 @@ static void at_every_instruction(size_t which)
     sqlite3_free(done);
 }
 
+/* A ROLLBACK TO takes a new table away, which is not told of it, and brings back the
+ * old one of that name. Whichever instruction before it or after it was the last: what
+ * comes then is kept, or undone by the next ROLLBACK TO. */
+static void create_undone(const char *before, const char *after, const char *then,
+                          const char *expected)
+{
+    int n = 1, stopped = 1;
+    while (stopped && n < 1000) {
+        sqlite3 *db = check_open(":memory:");
+
+        RUN(db,
+            "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 'old');"
+            "BEGIN; SAVEPOINT s; DROP TABLE kv; CREATE VIRTUAL TABLE kv USING litekv");
+        stopped = stopped_run(db, before, n) != SQLITE_OK;
+        RUN(db, "ROLLBACK TO s");
+        stopped |= stopped_run(db, after, n) != SQLITE_OK;
+        RUN(db, then);
+        RUN(db, "COMMIT");
+        QUERY(db, "SELECT key, value FROM kv", expected);
+        RUN(db, "INSERT INTO kv(kv) VALUES('integrity-check')");
+        check_close(db);
+        n++;
+    }
+    CHECK(!stopped);
+}
+
 /* A scan without end is stopped from another thread. */
 static void *interrupt(void *db)
 {
@@ -157,6 +183,10 @@ int main(void)
     for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
         at_every_instruction(i);
     }
+    create_undone("SELECT * FROM kv", "",
+                  "INSERT INTO kv VALUES(2, 'new'); ROLLBACK TO s", "1,old");
+    create_undone("", "SELECT * FROM kv",
+                  "INSERT INTO kv VALUES(2, 'new'); ROLLBACK TO s", "1,old");
     from_a_thread();
     return check_end();
 }
