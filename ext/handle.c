@@ -231,12 +231,14 @@ static int look(lkv_handle *handle, char **text)
     const char *why;
     int rc = lkv_is_there(handle->store, handle->id, &err);
 
-    handle->unsure = 0;
     if (rc == LKV_ABSENT ||
         (rc == LKV_FAILED &&
          lkv_storage_db_failure(handle->storage, &why) == SQLITE_ERROR)) {
         abandon(handle);
-        return SQLITE_OK;
+        rc = LKV_OK;
+    }
+    if (rc == LKV_OK) {
+        handle->unsure = 0;
     }
     return lkv_handle_status(handle, rc, &err, text);
 }

@@ -187,6 +187,8 @@ int main(void)
                   "INSERT INTO kv VALUES(2, 'new'); ROLLBACK TO s", "1,old");
     create_undone("", "SELECT * FROM kv",
                   "INSERT INTO kv VALUES(2, 'new'); ROLLBACK TO s", "1,old");
+    create_undone("", "SELECT * FROM kv", "INSERT INTO kv VALUES(2, 'new')",
+                  "1,old;2,new");
     from_a_thread();
     return check_end();
 }
