@@ -259,20 +259,23 @@ void diff_where(diff_world *world, diff_sql *sql, int i)
 
 static void order_and_limit(diff_world *world, diff_sql *sql)
 {
+    /* With key IN (...), an old ANALYZE and a LIMIT, SQLite 3.40.1 may leave out the
+     * first rows of ORDER BY v1, key: the plus keeps it from taking the rows of one key
+     * for sorted already. */
     static const char *const orders[] = {"t.key",
                                          "t.key",
                                          "t.key DESC",
                                          "t.key DESC",
                                          "t.key ASC",
                                          "t.key, t.v1",
-                                         "t.v1, t.key",
+                                         "t.v1, +t.key",
                                          "t.v1 DESC, t.key DESC",
                                          "t.key COLLATE NOCASE, t.key",
                                          "t.key COLLATE RTRIM DESC, t.key",
                                          "typeof(t.key), t.key DESC",
                                          "+t.key",
                                          "t.key DESC NULLS LAST",
-                                         "1, t.key"};
+                                         "1, +t.key"};
     sqlite3_str_appendf(sql->text, " ORDER BY %s", DIFF_PICK(&world->random, orders));
     /* Where key = a number holds for several texts SQLite leaves out ORDER BY key. */
     sql->ordered = !sql->affine;
