@@ -18,6 +18,8 @@ TARGET :=
 SECONDS := 60
 # Seed of random tests and of the fuzzer; empty: their own
 SEED :=
+# Arguments of a benchmark; empty: its own
+BENCH ?=
 # A directory with sqlite3.h and libsqlite3.so, to test against another SQLite
 SQLITE :=
 PREFIX := /usr/local
@@ -98,7 +100,10 @@ run_c := $(filter-out $(diff_c),$(sort $(wildcard sql-tests/*.c)))
 fuzz_c := $(sort $(wildcard fuzz/fuzz_*.c))
 fuzz_help_c := $(filter-out $(fuzz_c) fuzz/replay.c,$(sort $(wildcard fuzz/*.c)))
 memindex_bench_c := $(wildcard bench/memindex.c)
-bench_c := $(filter-out $(memindex_bench_c),$(sort $(wildcard bench/*.c)))
+# bench/bench.c and bench/bench_WHAT.c are programs, bench and bench-WHAT; the others are
+# what those share.
+bench_c := $(wildcard bench/bench.c) $(sort $(wildcard bench/bench_*.c))
+bench_help_c := $(filter-out $(memindex_bench_c) $(bench_c),$(sort $(wildcard bench/*.c)))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 core_o := $(call objects,$(core_c))
@@ -112,10 +117,12 @@ endif
 replays := $(patsubst fuzz/%.c,$(BUILD)/replay/%,$(fuzz_c))
 runner := $(if $(wildcard sql-tests/run.c),$(BUILD)/run)
 differential := $(if $(diff_c),$(BUILD)/differential)
-benches := $(if $(bench_c),$(BUILD)/bench) $(if $(memindex_bench_c),$(BUILD)/bench-memindex)
+sql_benches := $(subst _,-,$(patsubst bench/%.c,$(BUILD)/%,$(bench_c)))
+benches := $(sql_benches) $(if $(memindex_bench_c),$(BUILD)/bench-memindex)
+bench_targets := $(filter-out bench,$(notdir $(benches)))
 all_o := $(core_o) $(ext_o) $(ext_static_o) $(call objects,$(core_test_c) $(core_help_c) \
     $(ext_test_c) $(ext_help_c) $(run_c) $(diff_c) $(fuzz_c) $(fuzz_help_c) fuzz/replay.c \
-    $(memindex_bench_c) $(bench_c))
+    $(memindex_bench_c) $(bench_c) $(bench_help_c))
 
 # A sub-make for what comes after packages were installed. Two jobs, unless told.
 SUB = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2)
@@ -161,6 +168,8 @@ $(BUILD)/lib/ext-test.a: $(call objects,$(ext_help_c))
 	$(archive)
 $(BUILD)/lib/fuzz.a: $(call objects,$(fuzz_help_c))
 	$(archive)
+$(BUILD)/lib/bench.a: $(call objects,$(bench_help_c))
+	$(archive)
 
 link = @mkdir -p $(@D); $(SAY) "  link $@"; $(if $(V),set -x;) $(CC) $(ALL_LDFLAGS)
 
@@ -185,10 +194,12 @@ $(BUILD)/replay/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/obj/fuzz/replay.o $(fuzz_libs)
 	$(link) $^ $(SQLITE_LIBS) $(LIBS) -o $@
 $(BUILD)/fuzz_%: $(BUILD)/obj/fuzz/fuzz_%.o $(fuzz_libs)
 	$(link) -fsanitize=fuzzer,address,undefined $^ $(SQLITE_LIBS) $(LIBS) -o $@
-$(BUILD)/bench: $(call objects,$(bench_c)) $(BUILD)/lib/core.a
-	$(link) $^ $(SQLITE_LIBS) $(LIBS) -o $@
 $(BUILD)/bench-memindex: $(call objects,$(memindex_bench_c)) $(BUILD)/lib/core.a
 	$(link) $^ $(LIBS) -o $@
+$(BUILD)/bench: $(BUILD)/obj/bench/bench.o $(BUILD)/lib/bench.a
+	$(link) $^ $(SQLITE_LIBS) -lm -o $@
+$(BUILD)/bench-%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/lib/bench.a
+	$(link) $^ $(SQLITE_LIBS) -lm -o $@
 
 # Objects stay: they are the coverage data's other half, and what lint looks at.
 .SECONDARY:
@@ -197,8 +208,8 @@ $(BUILD)/bench-memindex: $(call objects,$(memindex_bench_c)) $(BUILD)/lib/core.a
 
 # --- what is run --------------------------------------------------------------------
 
-.PHONY: demo test test-long lint format fuzz fuzz-programs fuzz-replay bench mutate \
-    coverage amalgamation install uninstall clean help
+.PHONY: demo test test-long lint format fuzz fuzz-programs fuzz-replay bench benches \
+    mutate coverage amalgamation install uninstall clean help
 
 demo: ## show it in the stock sqlite3 shell, on real data of this machine
 	@tools/install-deps.sh build demo
@@ -234,8 +245,18 @@ fuzz-programs: $(patsubst fuzz/%.c,$(BUILD)/%,$(fuzz_c))
 fuzz-replay: $(replays) ## run the committed corpora, without libFuzzer
 	@ONLY=replay tools/test.sh $(BUILD)
 
-bench: $(BUILD)/litekv.so $(benches) ## measure against the ordinary table
-	@tools/bench.sh $(BUILD)
+bench: ## measure against the ordinary table; BENCH="-n 1000000"
+	@tools/install-deps.sh build demo
+	@$(SUB) benches
+	@BENCH='$(BENCH)' tools/bench.sh $(BUILD)
+
+.PHONY: $(bench_targets)
+$(bench_targets): bench-%:
+	@tools/install-deps.sh build demo
+	@$(SUB) benches
+	@BENCH='$(BENCH)' tools/bench.sh $(BUILD) $*
+
+benches: $(BUILD)/litekv.so $(benches) ## build all that bench/README.md tells of
 
 mutate: ## break the code on purpose; every change must fail a test
 	@tools/mutate.sh
@@ -268,4 +289,6 @@ help: ## this list
 	@echo
 	@echo 'Knobs: SAN=address,undefined  TARGET=log  SECONDS=60  SEED=1  CC=clang'
 	@echo '       BUILD=dir  PREFIX=/usr/local  SQLITE=dir (sqlite3.h, libsqlite3.so)'
+	@echo 'Bench: BENCH="-n 20000" (bench/README.md; BENCH=--help), and of one kind alone:'
+	@echo '       $(bench_targets)'
 	@echo 'Tests: REQUIRE_ALL=1 makes a skipped test fail; SLT_CORPUS=dir runs more files'

@@ -1,228 +1,218 @@
 /*
- * bench.c - compares litekv with the ordinary table, and prints medians and ratios.
- *
- *   bench [-e litekv.so] [-n keys] [-r rounds] [-d directory] [-a]
+ * bench.c - the table of figures: litekv and the ordinary table through the same
+ * workloads in one run, medians, ratios and the most that is wanted of them.
  *
  * Each engine gets a fresh file, in turn; which goes first changes from round to round.
- * -a runs the table with a rowid as a third engine. The ratio is litekv's figure by the
- * ordinary table's; beside it stands the bound that it is held to.
  */
-#include "bench.h"
+#include "process.h"
+#include "scenes.h"
 
-#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define MOST_ROUNDS 25
+#define LARGE 3000000 /* keys from where on the bounds of a large table hold */
+
+static const char help[] =
+    "bench [options]: litekv beside the ordinary table, in microseconds an operation\n"
+    "\n"
+    "  -n KEYS  of 16 bytes, with values of 100; default 200000. The bounds are those\n"
+    "           wanted of 1,000,000 keys, and from 3,000,000 keys on of 10,000,000\n"
+    "  -l LIST  all, short or chart: which workloads; default: all, and from "
+    "3,000,000\n"
+    "           keys on short\n"
+    "  -r N     rounds, of which the medians are printed; default 3, and from "
+    "1,000,000\n"
+    "           keys on 1\n"
+    "  -c N     operations of a workload that changes or reads some rows; default: a\n"
+    "           quarter of the keys, at most 250,000\n"
+    "  -a       a third engine: the table with a rowid\n"
+    "  -t       lines with tabs for programs: workload, unit, litekv, table, ratio,\n"
+    "           bound\n"
+    "  -e FILE  the extension; default build/litekv.so\n"
+    "  -d DIR   where the database goes; default: here\n";
 
 static const struct {
-    const char *name, *unit;
-    double bound; /* on the ratio; 0: none */
+    const char *id, *name, *unit;
+    double bound, bound_large; /* on the ratio; 0: none */
 } workloads[WORKLOADS] = {
-    [INSERT_1000] = {"random insert, transactions of 1,000", "us", 1.0 / 6},
-    [INSERT_ONE] = {"random insert, one transaction", "us", 1.0 / 3},
-    [OVERWRITE_1000] = {"overwrite (OR REPLACE), transactions of 1,000", "us", 1.0 / 6},
-    [UPDATE_1000] = {"overwrite (UPDATE), transactions of 1,000", "us", 0},
-    [DELETE_1000] = {"delete, transactions of 1,000", "us", 1.0 / 6},
-    [READ_HIT] = {"point read, hit", "us", 0.75},
-    [READ_MISS] = {"point read, miss", "us", 0.75},
-    [COUNT] = {"count(*), a row", "us", 1.0},
-    [SCAN] = {"scan in key order, a row", "us", 2.0},
-    [SCAN_KEYS] = {"scan of keys alone, a row", "us", 0},
-    [INSERT_AUTO] = {"single-row autocommit insert", "us", 0.6},
-    [READ_AUTO] = {"autocommit point read", "us", 0.75},
-    [OPEN_WARM] = {"open to the first row, warm", "ms", 0},
-    [OPEN_COLD] = {"open to the first row, cold", "ms", 0},
-    [MEMORY] = {"private memory after 100,000 reads", "KiB", 0},
-    [SIZE] = {"size of the files", "MB", 0},
+    [INSERT_1000] = {"insert", "random insert, transactions of 1,000", "us", 1.0 / 4,
+                     1.0 / 10},
+    [INSERT_ONE] = {"insert-one", "random insert, one transaction", "us", 1.0 / 3,
+                    1.0 / 3},
+    [OVERWRITE_1000] = {"overwrite", "overwrite (OR REPLACE), transactions of 1,000",
+                        "us", 1.0 / 3, 1.0 / 10},
+    [UPDATE_1000] = {"update", "overwrite (UPDATE), transactions of 1,000", "us", 0, 0},
+    [DELETE_1000] = {"delete", "delete, transactions of 1,000", "us", 1.0 / 4,
+                     1.0 / 10},
+    [READ_HIT] = {"read", "point read, hit", "us", 0.85, 1.2},
+    [READ_HIT_COMPACT] = {"read-compact", "point read, hit, after litekv_compact", "us",
+                          0.75, 1.0},
+    [READ_MISS] = {"miss", "point read, miss", "us", 0.5, 0.5},
+    [COUNT] = {"count", "count(*), a row", "us", 1.0, 1.0},
+    [RANGE] = {"range", "100 rows from a key on", "us", 0, 0},
+    [RANGE_COMPACT] = {"range-compact", "100 rows from a key on, after litekv_compact",
+                       "us", 1.3, 1.3},
+    [SCAN] = {"scan", "scan in key order, a row", "us", 0, 0},
+    [SCAN_COMPACT] = {"scan-compact", "scan in key order, a row, after litekv_compact",
+                      "us", 1.3, 1.3},
+    [RANGE_SORTED] = {"range-sorted", "loaded in key order: 100 rows from a key on",
+                      "us", 0, 0},
+    [RANGE_SORTED_COMPACT] = {"range-sorted-compact",
+                              "loaded in key order: 100 rows, after litekv_compact",
+                              "us", 1.3, 1.3},
+    [SCAN_SORTED] = {"scan-sorted", "loaded in key order: scan, a row", "us", 2.0, 2.0},
+    [SCAN_SORTED_COMPACT] = {"scan-sorted-compact",
+                             "loaded in key order: scan, a row, litekv_compact", "us",
+                             1.3, 1.3},
+    [SCAN_KEYS] = {"scan-keys", "loaded in key order: scan of keys alone, a row", "us",
+                   0, 0},
+    [INSERT_AUTO] = {"insert-auto", "single-row autocommit insert", "us", 0.6, 0.6},
+    [READ_AUTO] = {"read-auto", "autocommit point read", "us", 0.75, 0.75},
+    [SHELL_WARM] = {"shell-warm", "first row in a new sqlite3 shell, warm", "ms", 1.5,
+                    1.5},
+    [SHELL_COLD] = {"shell-cold", "first row in a new sqlite3 shell, cold", "ms", 1.5,
+                    1.5},
+    [OPEN_WARM] = {"open-warm", "the same without the start of the process, warm", "ms",
+                   0, 0},
+    [OPEN_COLD] = {"open-cold", "the same without the start of the process, cold", "ms",
+                   0, 0},
+    [MEMORY] = {"memory", "private memory after 100,000 reads", "KiB", 0, 0},
+    [SIZE] = {"size", "size of the file after the load", "MB", 0, 0},
+    [COMPACT] = {"compact", "litekv_compact itself, a row", "us", 0, 0},
 };
 
-static engine engines[] = {
-    {"litekv", "CREATE VIRTUAL TABLE kv USING litekv(key TEXT, value BLOB)", NULL},
-    {"table",
-     "CREATE TABLE kv(key TEXT PRIMARY KEY NOT NULL, value BLOB) WITHOUT ROWID", NULL},
-    {"rowid table", "CREATE TABLE kv(key TEXT PRIMARY KEY, value BLOB)", NULL},
-};
+static const engine rowid_table = {
+    "rowid table", "CREATE TABLE kv(key TEXT PRIMARY KEY, value BLOB)", 0};
+static const engine *const engines[] = {&bench_litekv, &bench_table, &rowid_table};
 
 static double figures[3][WORKLOADS][MOST_ROUNDS];
 
-static void remove_files(const bench *b)
-{
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
-    char path[600];
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(path, sizeof(path), "%s%s", b->path, suffixes[i]);
-        (void)unlink(path);
-    }
-}
+static struct {
+    int rounds, engines, for_programs, has_list;
+    scene of;
+} wish = {.engines = 2};
 
-static void drop_from_memory(const char *path)
+static void one_round(const bench_setup *setup, int engine_at, int round)
 {
-    int fd = open(path, O_RDONLY);
-    if (fd >= 0) {
-        (void)fdatasync(fd);
-        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-        (void)close(fd);
-    }
-}
+    static bench b;
+    double result[WORKLOADS];
 
-/* Runs in a process of its own: opens, finds a first row, then reads on. */
-static void in_new_process(bench *b, double *seconds, double *kib)
-{
-    int channel[2];
-    double found[2];
-    pid_t child;
-    if (pipe(channel) != 0 || (child = fork()) < 0) {
-        bench_fail("fork", "no process");
-    }
-    if (child == 0) {
-        sqlite3_stmt *statement;
-        char key[16];
-        found[0] = bench_first_row(b);
-        if (sqlite3_prepare_v2(b->db, "SELECT value FROM kv WHERE key=?1", -1,
-                               &statement, NULL) != SQLITE_OK) {
-            bench_fail("memory", sqlite3_errmsg(b->db));
-        }
-        for (uint64_t i = 0; kib != NULL && i < 100000; i++) {
-            bench_key(i * 7919 % b->keys, key);
-            sqlite3_bind_text(statement, 1, key, sizeof(key), SQLITE_STATIC);
-            (void)sqlite3_step(statement);
-            sqlite3_reset(statement);
-        }
-        found[1] = bench_private_kib();
-        _exit(write(channel[1], found, sizeof(found)) != sizeof(found));
-    }
-    close(channel[1]);
-    if (read(channel[0], found, sizeof(found)) != sizeof(found)) {
-        bench_fail("new process", "it gave no figures");
-    }
-    close(channel[0]);
-    (void)waitpid(child, NULL, 0);
-    *seconds = found[0];
-    if (kib != NULL) {
-        *kib = found[1];
-    }
-}
-
-static void measure_opening(bench *b)
-{
-    struct stat info;
-    double seconds;
-    in_new_process(b, &seconds, NULL);
-    in_new_process(b, &seconds, &b->result[MEMORY]);
-    b->result[OPEN_WARM] = seconds * 1e3;
-    drop_from_memory(b->path);
-    in_new_process(b, &seconds, NULL);
-    b->result[OPEN_COLD] = seconds * 1e3;
-    if (stat(b->path, &info) == 0) {
-        b->result[SIZE] = (double)info.st_size / 1e6;
-    }
-}
-
-static void one_round(bench *b)
-{
-    remove_files(b);
-    bench_scene_random(b);
-    remove_files(b);
-    bench_scene_one(b);
-    measure_opening(b);
-    remove_files(b);
-    bench_scene_ordered(b);
-    remove_files(b);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *of, int count)
-{
-    qsort(of, (size_t)count, sizeof(*of), by_value);
-    return count % 2 == 1 ? of[count / 2] : (of[count / 2 - 1] + of[count / 2]) / 2;
-}
-
-static void print(int rounds, int used)
-{
-    printf("%-46s %10s %10s %5s  %s\n", "", "litekv", "table", "", "ratio (wanted)");
     for (int w = 0; w < WORKLOADS; w++) {
-        double first, second;
-        if (workloads[w].name == NULL) {
+        result[w] = NAN;
+    }
+    bench_start(&b, setup, engines[engine_at]);
+    bench_scene_random(&b, &wish.of, result);
+    if (wish.of.which == ALL) {
+        bench_start(&b, setup, engines[engine_at]);
+        bench_scene_one(&b, result);
+        bench_start(&b, setup, engines[engine_at]);
+        bench_scene_sorted(&b, &wish.of, result);
+    }
+    for (int w = 0; w < WORKLOADS; w++) {
+        figures[engine_at][w][round] = result[w];
+    }
+    fprintf(stderr, "round %d of %d: %s done\n", round + 1, wish.rounds,
+            engines[engine_at]->name);
+}
+
+static void print(uint64_t keys)
+{
+    if (!wish.for_programs) {
+        bench_print_head("");
+    }
+    for (int w = 0; w < WORKLOADS; w++) {
+        double bound = keys >= LARGE ? workloads[w].bound_large : workloads[w].bound;
+        double first = bench_median(figures[0][w], wish.rounds);
+        double second = bench_median(figures[1][w], wish.rounds);
+        if (isnan(first) && isnan(second)) {
+            continue; /* not on the list */
+        }
+        if (wish.for_programs) {
+            printf("%s\t%s\t", workloads[w].id, workloads[w].unit);
+            bench_print_tabs(first, second, bound);
             continue;
         }
-        first = median(figures[0][w], rounds);
-        second = median(figures[1][w], rounds);
-        printf("%-46s %10.2f %10.2f %5s  %.3f", workloads[w].name, first, second,
-               workloads[w].unit, first / second);
-        if (workloads[w].bound > 0) {
-            printf(" (%.3f: %s)", workloads[w].bound,
-                   first / second <= workloads[w].bound ? "ok" : "over");
+        bench_print(workloads[w].name, workloads[w].unit, first, second, bound);
+        if (wish.engines == 3) {
+            printf("%-63s %10.2f %5s  (rowid table)\n", "",
+                   bench_median(figures[2][w], wish.rounds), workloads[w].unit);
         }
-        if (used == 3) {
-            printf("  rowid table %.2f", median(figures[2][w], rounds));
+    }
+}
+
+static enum scenes list_named(const char *name)
+{
+    static const char *const names[] = {[ALL] = "all", [SHORT] = "short", "chart"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return (enum scenes)i;
         }
-        printf("\n");
+    }
+    bench_fail(name, "the lists are all, short and chart");
+}
+
+static void read_options(bench_setup *setup, int argc, char **argv)
+{
+    int option;
+    while ((option = bench_option(setup, argc, argv, "r:l:c:at")) != -1) {
+        switch (option) {
+        case 'r':
+            wish.rounds = (int)bench_count(optarg, 1, MOST_ROUNDS);
+            break;
+        case 'l':
+            wish.of.which = list_named(optarg);
+            wish.has_list = 1;
+            break;
+        case 'c':
+            wish.of.changes = wish.of.reads = bench_count(optarg, 100, 1000000000);
+            break;
+        case 'a':
+            wish.engines = 3;
+            break;
+        default:
+            wish.for_programs = 1;
+        }
+    }
+    if (wish.rounds == 0) {
+        wish.rounds = setup->keys < 1000000 ? 3 : 1;
+    }
+    if (!wish.has_list && setup->keys >= LARGE) {
+        wish.of.which = SHORT;
+    }
+    if (wish.of.changes == 0) {
+        wish.of.changes = setup->keys < 1000000 ? setup->keys / 4 : 250000;
+        /* Reads are so fast that fewer would measure the clock. */
+        wish.of.reads = wish.of.changes < 20000 ? 20000 : wish.of.changes;
+    }
+    if (wish.of.changes > setup->keys) {
+        bench_fail("-c", "more than there are keys");
     }
 }
 
 int main(int argc, char **argv)
 {
-    static bench b;
-    uint64_t keys = 200000;
-    int rounds = 3, used = 2, option;
-    char directory[400] = "bench.XXXXXX";
+    static bench_setup setup = {
+        .help = help, .extension = "build/litekv.so", .keys = 200000};
 
-    engines[0].extension = "build/litekv.so";
-    while ((option = getopt(argc, argv, "e:n:r:d:a")) != -1) {
-        switch (option) {
-        case 'e':
-            engines[0].extension = optarg;
-            break;
-        case 'n':
-            keys = strtoull(optarg, NULL, 10);
-            break;
-        case 'r':
-            rounds = atoi(optarg);
-            break;
-        case 'd':
-            snprintf(directory, sizeof(directory), "%s/bench.XXXXXX", optarg);
-            break;
-        case 'a':
-            used = 3;
-            break;
-        default:
-            bench_fail("usage",
-                       "bench [-e litekv.so] [-n keys] [-r rounds] [-d dir] [-a]");
+    bench_child(argc, argv);
+    read_options(&setup, argc, argv);
+    bench_begin(&setup);
+    if (!wish.for_programs) {
+        printf("SQLite %s, %llu keys of %d bytes, values of %d, page size 4096, WAL, "
+               "synchronous=NORMAL, %d rounds; bounds of %s keys\n",
+               sqlite3_libversion(), (unsigned long long)setup.keys, BENCH_KEY_SIZE,
+               BENCH_VALUE_SIZE, wish.rounds,
+               setup.keys >= LARGE ? "10,000,000" : "1,000,000");
+    }
+    for (int round = 0; round < wish.rounds; round++) {
+        for (int i = 0; i < wish.engines; i++) {
+            one_round(&setup, round % 2 == 0 ? i : wish.engines - 1 - i, round);
         }
     }
-    if (keys < 1000 || rounds < 1 || rounds > MOST_ROUNDS ||
-        mkdtemp(directory) == NULL) {
-        bench_fail("options", "1,000 keys, 1 to 25 rounds and a writable directory");
-    }
-    printf("SQLite %s, %llu keys of 16 bytes, values of 100, page size 4096, WAL, "
-           "synchronous=NORMAL, %d rounds, medians\n",
-           sqlite3_libversion(), (unsigned long long)keys, rounds);
-    for (int round = 0; round < rounds; round++) {
-        for (int i = 0; i < used; i++) {
-            int at = round % 2 == 0 ? i : used - 1 - i;
-            memset(&b, 0, sizeof(b));
-            b.of = &engines[at];
-            b.keys = keys;
-            b.changes = keys / 4;
-            snprintf(b.path, sizeof(b.path), "%s/kv.db", directory);
-            one_round(&b);
-            for (int w = 0; w < WORKLOADS; w++) {
-                figures[at][w][round] = b.result[w];
-            }
-            fprintf(stderr, "round %d of %d: %s done\n", round + 1, rounds, b.of->name);
-        }
-    }
-    (void)rmdir(directory);
-    print(rounds, used);
+    print(setup.keys);
     return 0;
 }

@@ -1,0 +1,59 @@
+/*
+ * scenes.h - the workloads of the table of figures, in scenes that each begin with an
+ * empty file.
+ */
+#ifndef LKV_BENCH_SCENES_H
+#define LKV_BENCH_SCENES_H
+
+#include "bench.h"
+
+enum workload {
+    INSERT_1000,
+    INSERT_ONE,
+    OVERWRITE_1000,
+    UPDATE_1000,
+    DELETE_1000,
+    READ_HIT,
+    READ_HIT_COMPACT,
+    READ_MISS,
+    COUNT,
+    RANGE,
+    RANGE_COMPACT,
+    SCAN,
+    SCAN_COMPACT,
+    RANGE_SORTED,
+    RANGE_SORTED_COMPACT,
+    SCAN_SORTED,
+    SCAN_SORTED_COMPACT,
+    SCAN_KEYS,
+    INSERT_AUTO,
+    READ_AUTO,
+    SHELL_WARM,
+    SHELL_COLD,
+    OPEN_WARM,
+    OPEN_COLD,
+    MEMORY,
+    SIZE,
+    COMPACT,
+    WORKLOADS
+};
+
+enum scenes {
+    ALL,   /* everything */
+    SHORT, /* what is wanted of a large table */
+    CHART  /* what the chart draws */
+};
+
+typedef struct scene {
+    enum scenes which;
+    uint64_t changes; /* operations of a workload that changes rows */
+    uint64_t reads;   /* of one that reads */
+} scene;
+
+/* Each fills in `result` of its workloads: microseconds an operation, milliseconds of
+ * opening, KiB of memory, MB of size. */
+void bench_scene_random(bench *b, const scene *s, double *result);
+void bench_scene_one(bench *b, double *result);
+void bench_scene_sorted(bench *b, const scene *s, double *result);
+
+#endif
