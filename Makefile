@@ -20,6 +20,8 @@ SECONDS := 60
 SEED :=
 # Arguments of a benchmark; empty: its own
 BENCH ?=
+# make chart: at which numbers of keys; empty: 10000 100000 1000000
+KEYS ?=
 # A directory with sqlite3.h and libsqlite3.so, to test against another SQLite
 SQLITE :=
 PREFIX := /usr/local
@@ -209,7 +211,7 @@ $(BUILD)/bench-%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/lib/bench.a
 # --- what is run --------------------------------------------------------------------
 
 .PHONY: demo test test-long lint format fuzz fuzz-programs fuzz-replay bench benches \
-    mutate coverage amalgamation install uninstall clean help
+    chart mutate coverage amalgamation install uninstall clean help
 
 demo: ## show it in the stock sqlite3 shell, on real data of this machine
 	@tools/install-deps.sh build demo
@@ -257,6 +259,11 @@ $(bench_targets): bench-%:
 	@BENCH='$(BENCH)' tools/bench.sh $(BUILD) $*
 
 benches: $(BUILD)/litekv.so $(benches) ## build all that bench/README.md tells of
+
+chart: ## cost of operations by number of keys: bench/chart.svg, bench/chart.tsv
+	@tools/install-deps.sh build chart
+	@$(SUB) benches
+	@BENCH='$(BENCH)' KEYS='$(KEYS)' bench/chart.sh $(BUILD)
 
 mutate: ## break the code on purpose; every change must fail a test
 	@tools/mutate.sh

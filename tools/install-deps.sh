@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, testing, linting or showing LiteKV needs and is not there yet.
 #
-#   tools/install-deps.sh [build] [demo] [lint] [fuzz]
+#   tools/install-deps.sh [build] [chart] [demo] [fuzz] [lint]
 #
 # Looks first and asks apt-get only for what is missing, so that on a machine that has
 # everything it needs neither a network nor rights.
@@ -49,6 +49,9 @@ for group in "$@"; do
         want_header xxhash.h libxxhash-dev
         has_header libdeflate.h || optional="$optional libdeflate-dev"
         ;;
+    chart)
+        want_program gnuplot gnuplot-nox
+        ;;
     demo)
         want_program sqlite3 sqlite3
         ;;
@@ -63,7 +66,7 @@ for group in "$@"; do
         has_fuzzer || needed="$needed libclang-rt-dev"
         ;;
     *)
-        echo "install-deps: unknown group \"$group\"; groups are build, demo, fuzz, lint" >&2
+        echo "install-deps: unknown group \"$group\"; groups are build, chart, demo, fuzz, lint" >&2
         exit 2
         ;;
     esac

@@ -237,7 +237,7 @@ rules_have_tests() {
 }
 
 scripts_parse() {
-    for script in tools/*.sh demo/*.sh sql-tests/*.sh .ci/run; do
+    for script in tools/*.sh bench/*.sh demo/*.sh sql-tests/*.sh .ci/run; do
         [ -e "$script" ] || continue
         case $(head -n 1 "$script") in
         *bash*) bash -n "$script" ;;
