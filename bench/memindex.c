@@ -98,9 +98,9 @@ static double insert(lkv_memindex *index, uint64_t keys)
         make_keys(&b, count);
         start = now_ns();
         for (uint32_t i = 0; i < count; i++) {
-            lkv_loc old;
-            if (lkv_memindex_put(index, key_of(&b, i), at + i, &old) != LKV_OK ||
-                old != LKV_NOWHERE) {
+            lkv_place place = {at + i, 1}, old;
+            if (lkv_memindex_put(index, key_of(&b, i), place, &old) != LKV_OK ||
+                old.loc != LKV_NOWHERE) {
                 stop("a new key does not go in");
             }
         }
@@ -127,7 +127,7 @@ static double look_up(const lkv_memindex *index, uint64_t keys, uint64_t first,
         start = now_ns();
         for (uint32_t i = 0; i < BATCH; i++) {
             lkv_loc should = first == 0 ? b.id[i] : LKV_NOWHERE;
-            wrong += lkv_memindex_get(index, key_of(&b, i)) != should;
+            wrong += lkv_memindex_get(index, key_of(&b, i)).loc != should;
         }
         spent += now_ns() - start;
         if (wrong > 0) {

@@ -1,8 +1,15 @@
 /*
  * cache.c - blocks by id in a hash table, and a clock hand that goes round over them.
  *
- * A slot that was used since the hand passed is spared once. The memory of a victim of
- * the same size is taken over by the block that replaces it.
+ * The hand takes one from what a slot is to be spared, and the block of one that has
+ * nothing left. The memory of a victim of the same size is taken over by the block that
+ * replaces it.
+ *
+ * A block that is not favoured takes the place of the last such block, if nobody asked
+ * for that again. So reads here and there of more than the cache holds turn nothing
+ * over; one in ADMITTED stays all the same, so that blocks that are asked for often
+ * come to stay (bimodal insertion: Qureshi and others, "Adaptive Insertion Policies for
+ * High Performance Caching", 2007).
  */
 #include "cache.h"
 
@@ -15,9 +22,12 @@ typedef struct slot {
     uint64_t id;
     uint8_t *bytes; /* NULL: the slot is free */
     uint32_t size;
-    uint32_t next; /* in the chain of its hash, or of the free slots */
-    int used;
+    uint32_t next;   /* in the chain of its hash, or of the free slots */
+    uint32_t spared; /* how often the hand will pass */
 } slot;
+
+#define SPARED_FAVOURED 15u
+#define ADMITTED 8u
 
 #define SLOT_SIZE (sizeof(slot) + sizeof(uint32_t)) /* and the head of a chain */
 
@@ -32,6 +42,10 @@ struct lkv_cache {
     uint32_t count;
     uint32_t hand;
     uint32_t last; /* slot that was asked for last: a scan asks for one many times */
+    uint64_t favoured; /* the least id */
+    uint32_t
+        passing; /* slot of the last block that came in and is not favoured; or none */
+    uint32_t passed; /* how many such took each other's place */
 };
 
 int lkv_cache_open(const lkv_os *os, uint64_t limit, lkv_cache **out)
@@ -45,6 +59,8 @@ int lkv_cache_open(const lkv_os *os, uint64_t limit, lkv_cache **out)
     cache->limit = limit;
     cache->memory = sizeof(*cache);
     cache->free = NO_SLOT;
+    cache->favoured = UINT64_MAX;
+    cache->passing = NO_SLOT;
     *out = cache;
     return LKV_OK;
 }
@@ -58,6 +74,11 @@ void lkv_cache_close(lkv_cache *cache)
     }
 }
 
+void lkv_cache_favour(lkv_cache *cache, uint64_t first)
+{
+    cache->favoured = first;
+}
+
 static uint32_t *head_of(const lkv_cache *cache, uint64_t id)
 {
     uint64_t mixed =
@@ -65,9 +86,9 @@ static uint32_t *head_of(const lkv_cache *cache, uint64_t id)
     return &cache->heads[(mixed >> 32) & (cache->room - 1)];
 }
 
-static uint32_t find(const lkv_cache *cache, uint64_t id)
+static uint32_t find(const lkv_cache *cache, uint64_t id, uint32_t hint)
 {
-    uint32_t i = cache->last;
+    uint32_t i = hint;
     if (i < cache->touched && cache->slots[i].bytes != NULL &&
         cache->slots[i].id == id) {
         return i;
@@ -79,15 +100,20 @@ static uint32_t find(const lkv_cache *cache, uint64_t id)
     return i;
 }
 
-lkv_bytes lkv_cache_get(lkv_cache *cache, uint64_t id)
+lkv_bytes lkv_cache_find(lkv_cache *cache, uint64_t id, uint32_t *hint)
 {
-    uint32_t i = find(cache, id);
+    uint32_t i = find(cache, id, *hint);
     if (i == NO_SLOT) {
         return (lkv_bytes){NULL, 0};
     }
-    cache->slots[i].used = 1;
-    cache->last = i;
+    cache->slots[i].spared = id >= cache->favoured ? SPARED_FAVOURED : 1;
+    *hint = i;
     return (lkv_bytes){cache->slots[i].bytes, cache->slots[i].size};
+}
+
+lkv_bytes lkv_cache_get(lkv_cache *cache, uint64_t id)
+{
+    return lkv_cache_find(cache, id, &cache->last);
 }
 
 static void unlink_slot(lkv_cache *cache, uint32_t i)
@@ -105,6 +131,7 @@ static uint8_t *take_out(lkv_cache *cache, uint32_t i)
     slot *at = &cache->slots[i];
     uint8_t *bytes = at->bytes;
     unlink_slot(cache, i);
+    cache->passing = cache->passing == i ? NO_SLOT : cache->passing;
     at->bytes = NULL;
     at->next = cache->free;
     cache->free = i;
@@ -113,16 +140,21 @@ static uint8_t *take_out(lkv_cache *cache, uint32_t i)
     return bytes;
 }
 
-/* The slot to be given up next: there is one. */
-static uint32_t victim(lkv_cache *cache)
+/* The slot to be given up next for a block that is favoured or not: there is one. */
+static uint32_t victim(lkv_cache *cache, int favoured)
 {
+    uint32_t passing = cache->passing;
+    if (!favoured && passing != NO_SLOT && cache->slots[passing].spared == 0 &&
+        ++cache->passed % ADMITTED != 0) {
+        return passing;
+    }
     for (;;) {
         uint32_t i = cache->hand++ % cache->touched;
         slot *at = &cache->slots[i];
-        if (at->bytes != NULL && !at->used) {
+        if (at->bytes != NULL && at->spared == 0) {
             return i;
         }
-        at->used = 0;
+        at->spared -= at->spared > 0;
     }
 }
 
@@ -179,13 +211,14 @@ int lkv_cache_put(lkv_cache *cache, uint64_t id, lkv_bytes block, lkv_bytes *cop
 {
     uint8_t *bytes = NULL;
     size_t have = 0;
-    uint32_t i = find(cache, id);
+    uint32_t i = find(cache, id, cache->last);
+    int favoured = id >= cache->favoured;
     slot *at;
 
     /* The old block goes first: whatever fails then, it is not found again. */
     while (i != NO_SLOT || (cache->count > 0 &&
                             cache->memory + cost(cache, block.size) > cache->limit)) {
-        i = i == NO_SLOT ? victim(cache) : i;
+        i = i == NO_SLOT ? victim(cache, favoured) : i;
         lkv_os_free(cache->os, bytes);
         have = cache->slots[i].size;
         bytes = take_out(cache, i);
@@ -210,7 +243,8 @@ int lkv_cache_put(lkv_cache *cache, uint64_t id, lkv_bytes block, lkv_bytes *cop
     at->id = id;
     at->bytes = bytes;
     at->size = (uint32_t)block.size;
-    at->used = 1;
+    at->spared = (uint32_t)favoured; /* once used is not yet used again */
+    cache->passing = favoured ? cache->passing : i;
     at->next = *head_of(cache, id);
     *head_of(cache, id) = i;
     cache->count++;
@@ -223,7 +257,7 @@ void lkv_cache_drop(lkv_cache *cache, uint64_t first, uint64_t last)
 {
     if (last - first < cache->count) {
         for (uint64_t id = first;; id++) {
-            uint32_t i = find(cache, id);
+            uint32_t i = find(cache, id, cache->last);
             if (i != NO_SLOT) {
                 lkv_os_free(cache->os, take_out(cache, i));
             }

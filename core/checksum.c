@@ -53,3 +53,49 @@ uint64_t lkv_hash_value(const lkv_hash *hash)
     memcpy(&state, hash, sizeof(state));
     return XXH64_digest(&state);
 }
+
+static void put_u64(uint8_t *out, uint64_t n)
+{
+    for (int i = 0; i < 8; i++) {
+        out[i] = (uint8_t)(n >> (8 * i));
+    }
+}
+
+static uint64_t get_u64(const uint8_t *at)
+{
+    uint64_t n = 0;
+    for (int i = 7; i >= 0; i--) {
+        n = n << 8 | at[i];
+    }
+    return n;
+}
+
+void lkv_hash_save(const lkv_hash *hash, uint8_t *out)
+{
+    XXH64_state_t state;
+    memcpy(&state, hash, sizeof(state));
+    for (int i = 0; i < 4; i++) {
+        put_u64(out + 8 * i, state.v[i]);
+    }
+    put_u64(out + 32, state.total_len);
+    memset(out + 40, 0, 32);
+    memcpy(out + 40, state.mem64, state.total_len % 32);
+}
+
+void lkv_hash_load(lkv_hash *hash, const uint8_t *at)
+{
+    XXH64_state_t state;
+    memset(&state, 0, sizeof(state));
+    for (int i = 0; i < 4; i++) {
+        state.v[i] = get_u64(at + 8 * i);
+    }
+    state.total_len = get_u64(at + 32);
+    state.memsize = (XXH32_hash_t)(state.total_len % 32);
+    memcpy(state.mem64, at + 40, state.memsize);
+    memcpy(hash, &state, sizeof(state));
+}
+
+uint64_t lkv_hash_once(const void *data, size_t size)
+{
+    return XXH64(data, size, 0);
+}

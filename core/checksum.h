@@ -21,5 +21,12 @@ typedef struct lkv_hash {
 void lkv_hash_start(lkv_hash *hash);
 void lkv_hash_add(lkv_hash *hash, const void *data, size_t size);
 uint64_t lkv_hash_value(const lkv_hash *hash);
+/* The state as bytes, to go on from later: the four lanes and the length so far, u64
+ * each, and the bytes that do not yet fill a stripe of 32, zero after them. */
+#define LKV_HASH_SIZE 72u
+void lkv_hash_save(const lkv_hash *hash, uint8_t *out);
+void lkv_hash_load(lkv_hash *hash, const uint8_t *at);
+/* The same of bytes that are all there. */
+uint64_t lkv_hash_once(const void *data, size_t size);
 
 #endif

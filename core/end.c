@@ -2,7 +2,7 @@
  * end.c - the published end as bytes:
  *
  *   store id 16 | generation u64 | revision u64 | chain u64 | live keys u64 |
- *   segment u32 | offset u32 | zero u32 | crc32 u32 of all before it
+ *   live bytes u64 | segment u32 | offset u32 | zero u32 | crc32 u32 of all before it
  */
 #include "format.h"
 #include "storage.h"
@@ -16,16 +16,17 @@ void lkv_end_encode(uint8_t *out, const lkv_end *end)
     lkv_format_u64(out + 24, end->revision);
     lkv_format_u64(out + 32, end->chain);
     lkv_format_u64(out + 40, end->live_keys);
-    lkv_format_u32(out + 48, end->segment);
-    lkv_format_u32(out + 52, end->offset);
-    lkv_format_u32(out + 56, 0);
-    lkv_format_u32(out + 60, lkv_crc32(0, out, 60));
+    lkv_format_u64(out + 48, end->live_bytes);
+    lkv_format_u32(out + 56, end->segment);
+    lkv_format_u32(out + 60, end->offset);
+    lkv_format_u32(out + 64, 0);
+    lkv_format_u32(out + 68, lkv_crc32(0, out, 68));
 }
 
 int lkv_end_decode(const uint8_t *at, lkv_end *end)
 {
-    if (lkv_format_get_u32(at + 60) != lkv_crc32(0, at, 60) ||
-        lkv_format_get_u32(at + 56) != 0) {
+    if (lkv_format_get_u32(at + 68) != lkv_crc32(0, at, 68) ||
+        lkv_format_get_u32(at + 64) != 0) {
         return LKV_CORRUPT;
     }
     memcpy(end->store_id, at, LKV_ID_SIZE);
@@ -33,7 +34,8 @@ int lkv_end_decode(const uint8_t *at, lkv_end *end)
     end->revision = lkv_format_get_u64(at + 24);
     end->chain = lkv_format_get_u64(at + 32);
     end->live_keys = lkv_format_get_u64(at + 40);
-    end->segment = lkv_format_get_u32(at + 48);
-    end->offset = lkv_format_get_u32(at + 52);
+    end->live_bytes = lkv_format_get_u64(at + 48);
+    end->segment = lkv_format_get_u32(at + 56);
+    end->offset = lkv_format_get_u32(at + 60);
     return LKV_OK;
 }

@@ -1,13 +1,13 @@
 /*
  * journal.c - see journal.h. An entry ends in its sizes, so that it is read backwards:
  *
- *      key bytes | old location u64 | key size u64
+ *      key bytes | old location u64 | its size, key size u64
  */
 #include "journal.h"
 
 #include <string.h>
 
-#define ENTRY_END 16u
+#define ENTRY_END 24u
 #define FIRST_SIZE 4096u
 #define KEPT_SIZE (64u << 10)
 
@@ -52,9 +52,9 @@ int lkv_journal_reserve(lkv_journal *journal, size_t key_size)
     return LKV_OK;
 }
 
-void lkv_journal_add(lkv_journal *journal, lkv_bytes key, lkv_loc old)
+void lkv_journal_add(lkv_journal *journal, lkv_bytes key, lkv_place old)
 {
-    uint64_t end[2] = {old, key.size};
+    uint64_t end[3] = {old.loc, old.size, key.size};
     uint8_t *at = journal->bytes + journal->size;
     if (key.size > 0) {
         memcpy(at, key.data, key.size);
@@ -64,37 +64,24 @@ void lkv_journal_add(lkv_journal *journal, lkv_bytes key, lkv_loc old)
 }
 
 /* The entry that ends at `*size`; `*size` becomes where it begins. */
-static lkv_bytes entry_before(const lkv_journal *journal, size_t *size, lkv_loc *old)
+static lkv_bytes entry_before(const lkv_journal *journal, size_t *size, lkv_place *old)
 {
-    uint64_t end[2];
+    uint64_t end[3];
     memcpy(end, journal->bytes + *size - ENTRY_END, ENTRY_END);
-    *size -= ENTRY_END + (size_t)end[1];
-    *old = end[0];
-    return (lkv_bytes){journal->bytes + *size, (size_t)end[1]};
+    *size -= ENTRY_END + (size_t)end[2];
+    *old = (lkv_place){end[0], (uint32_t)end[1]};
+    return (lkv_bytes){journal->bytes + *size, (size_t)end[2]};
 }
 
 void lkv_journal_undo(lkv_journal *journal, lkv_memindex *index, size_t size)
 {
     while (journal->size > size) {
-        lkv_loc old, now;
+        lkv_place old, now;
         lkv_bytes key = entry_before(journal, &journal->size, &old);
-        if (old == LKV_NOWHERE) {
+        if (old.loc == LKV_NOWHERE) {
             lkv_memindex_remove(index, key);
         } else if (lkv_memindex_put(index, key, old, &now) != LKV_OK) {
             return; /* never: the key is there, its location is replaced in place */
-        }
-    }
-}
-
-void lkv_journal_bury(lkv_journal *journal, lkv_memindex *index)
-{
-    size_t size = journal->size;
-    while (size > 0) {
-        lkv_loc old;
-        lkv_bytes key = entry_before(journal, &size, &old);
-        lkv_loc now = lkv_memindex_get(index, key);
-        if (now != LKV_NOWHERE && !lkv_loc_live(now)) {
-            lkv_memindex_remove(index, key);
         }
     }
 }

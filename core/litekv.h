@@ -140,8 +140,8 @@ uint64_t lkv_rollbacks(const lkv_store *store);
  * Reading: the handle's own transaction included
  */
 
-/* Whether `key` is there: LKV_OK or LKV_ABSENT. Reads no value and cannot fail. */
-int lkv_exists(lkv_store *store, lkv_bytes key);
+/* Whether `key` is there: LKV_OK or LKV_ABSENT. Reads no value. Errors as lkv_get(). */
+LKV_MUST_CHECK int lkv_exists(lkv_store *store, lkv_bytes key, lkv_error *err);
 
 /* The row of `key`, valid until the next call on `store`; or LKV_ABSENT.
  * Errors: LKV_IO, LKV_CORRUPT, LKV_NOMEM, LKV_FAILED. */
@@ -158,18 +158,20 @@ enum lkv_seek { LKV_SEEK_GE, LKV_SEEK_GT, LKV_SEEK_LE, LKV_SEEK_LT };
 
 /* Each moves the cursor: LKV_OK on a row, LKV_ABSENT beyond the ends. After changes to
  * the store, next and prev go on from the key last stood on: no row comes twice, and
- * none is invented. Errors: LKV_NOMEM. */
-LKV_MUST_CHECK int lkv_cursor_first(lkv_cursor *cursor);
-LKV_MUST_CHECK int lkv_cursor_last(lkv_cursor *cursor);
-LKV_MUST_CHECK int lkv_cursor_seek(lkv_cursor *cursor, lkv_bytes key,
-                                   enum lkv_seek how);
-LKV_MUST_CHECK int lkv_cursor_next(lkv_cursor *cursor);
-LKV_MUST_CHECK int lkv_cursor_prev(lkv_cursor *cursor);
+ * none is invented. Errors as lkv_get(). */
+LKV_MUST_CHECK int lkv_cursor_first(lkv_cursor *cursor, lkv_error *err);
+LKV_MUST_CHECK int lkv_cursor_last(lkv_cursor *cursor, lkv_error *err);
+LKV_MUST_CHECK int lkv_cursor_seek(lkv_cursor *cursor, lkv_bytes key, enum lkv_seek how,
+                                   lkv_error *err);
+/* To `key` and no other: asks the filters, and so is much cheaper than a seek. */
+LKV_MUST_CHECK int lkv_cursor_find(lkv_cursor *cursor, lkv_bytes key, lkv_error *err);
+LKV_MUST_CHECK int lkv_cursor_next(lkv_cursor *cursor, lkv_error *err);
+LKV_MUST_CHECK int lkv_cursor_prev(lkv_cursor *cursor, lkv_error *err);
 
 /* The key and tag of the row that the cursor stands on; valid until the next change to
  * the store or move of the cursor. */
 lkv_bytes lkv_cursor_key(const lkv_cursor *cursor);
-unsigned lkv_cursor_tag(const lkv_cursor *cursor);
+unsigned lkv_cursor_tag(lkv_cursor *cursor);
 
 /* The value, as it was when the cursor came to the row. After a rollback, or a refresh
  * that found something new, value and tag are what the key has then, and the value is
@@ -183,25 +185,105 @@ LKV_MUST_CHECK int lkv_cursor_value(lkv_cursor *cursor, lkv_bytes *value,
 uint64_t lkv_views(const lkv_store *store);
 
 /*
+ * Giving space back: see FORMAT.md. All of it belongs to a transaction and is undone
+ * with it; commits do it in slices by themselves when the store's dead share is too
+ * great.
+ */
+
+/* The share of dead bytes, in thousandths, above which commits compact: 0 for never.
+ * What the store itself keeps (lkv_set_auto_compact) wins over `fallback`. */
+void lkv_auto_compact_fallback(lkv_store *store, unsigned fallback);
+/* Keeps it in the store. In a transaction, LKV_MISUSE otherwise or above 999. */
+LKV_MUST_CHECK int lkv_set_auto_compact(lkv_store *store, unsigned share,
+                                        lkv_error *err);
+
+/* Works on merging and compaction and writes about `budget` bytes, at least one record;
+ * `*left` is what is still to be written, 0 when nothing is left to do. In a
+ * transaction, of which it may prepare what was done so far. Errors: LKV_MISUSE, and as
+ * lkv_put(). */
+LKV_MUST_CHECK int lkv_compact(lkv_store *store, uint64_t budget, uint64_t *left,
+                               lkv_error *err);
+
+/*
+ * The index as a thing of its own
+ */
+
+/* Makes all runs anew from the log. In a transaction. Errors as lkv_put(). */
+LKV_MUST_CHECK int lkv_rebuild(lkv_store *store, lkv_error *err);
+
+/* What an exported index begins with. */
+#define LKV_EXPORT_MAGIC "LKVindx1"
+
+/* Gives the index as bytes to `put`, piece by piece; what `put` returns other than
+ * LKV_OK ends it. Not inside a transaction that has changed something: LKV_MISUSE.
+ * Errors as lkv_get(). */
+LKV_MUST_CHECK int lkv_export(lkv_store *store, int (*put)(void *arg, lkv_bytes bytes),
+                              void *arg, lkv_error *err);
+
+/* Reads `size` bytes at `offset` of what lkv_export() gave. */
+typedef struct lkv_source {
+    int (*read)(void *arg, uint64_t offset, void *out, size_t size);
+    void *arg;
+    uint64_t size; /* bytes of all */
+} lkv_source;
+
+/* Puts the runs of an exported index in the place of those that the store has, once all
+ * of it was found right; the log that it does not cover is read. In a transaction.
+ * Errors: LKV_CORRUPT with what is wrong with the export, nothing changed; as
+ * lkv_put(). */
+LKV_MUST_CHECK int lkv_import(lkv_store *store, const lkv_source *source,
+                              lkv_error *err);
+
+/*
  * Knowing it
  */
+
+/* Reads everything: every record, block, filter, and each reference between them.
+ * LKV_OK, or LKV_CORRUPT with the first problem. `go_on` (may be NULL) is asked now and
+ * then; what it returns other than LKV_OK ends it. */
+LKV_MUST_CHECK int lkv_verify(lkv_store *store, int (*go_on)(void *arg), void *arg,
+                              lkv_error *err);
+
+enum lkv_object_kind { LKV_OBJECT_SEGMENT, LKV_OBJECT_PART, LKV_OBJECT_RUN };
+typedef struct lkv_object {
+    enum lkv_object_kind kind;
+    uint32_t number;     /* from 1 on, of its kind */
+    uint64_t bytes;      /* in the storage */
+    uint64_t live_bytes; /* of segments and parts: records that are the newest */
+    uint64_t records;    /* of segments and parts: puts and deletes */
+    uint64_t keys;       /* records or entries that name a key */
+} lkv_object;
+
+/* Tells of every part, segment and run, in that order, oldest first; reads the whole
+ * log and index once. What `each` returns other than LKV_OK ends it. Errors as
+ * lkv_get(). */
+LKV_MUST_CHECK int lkv_list(lkv_store *store,
+                            int (*each)(void *arg, const lkv_object *object), void *arg,
+                            lkv_error *err);
 
 typedef struct lkv_stats {
     uint64_t live_keys;
     uint64_t records;    /* puts and deletes in the log */
+    uint64_t moved;      /* of these, in parts, where each takes 16 bytes more */
     uint64_t log_bytes;  /* all segments, headers included */
     uint64_t live_bytes; /* records that hold the newest value of their key */
-    uint64_t segments;
+    uint64_t segments;   /* of the log, parts included */
+    uint64_t parts;      /* of these, in key order */
+    uint64_t runs;
+    uint64_t run_bytes;    /* of the index in storage */
     uint64_t revision;     /* of the last commit */
-    uint64_t index_memory; /* bytes */
+    uint64_t index_memory; /* bytes of the index in memory */
+    uint64_t compact_left; /* bytes that merging and compaction have still to write */
 } lkv_stats;
 
 /* Number of live keys; exact, at no cost. */
 uint64_t lkv_count(const lkv_store *store);
 
-/* Fills `stats` of where the handle stands, with zeros before the first refresh; reads
- * the whole log once for `records` and `live_bytes`.
- * Errors as lkv_refresh(). */
+/* Fills `stats` of where the handle stands, with zeros before the first refresh; for
+ * `records` it reads what the log, without its parts, has grown by since it was asked
+ * last. Errors as lkv_refresh(). */
 LKV_MUST_CHECK int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err);
+/* The same without `records`, which stay 0: reads nothing. */
+void lkv_sizes(const lkv_store *store, lkv_stats *stats);
 
 #endif

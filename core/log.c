@@ -22,9 +22,12 @@ int lkv_log_error(lkv_error *err, int rc, const char *why)
 
 int lkv_log_damage(lkv_error *err, uint32_t segment, uint64_t offset, const char *why)
 {
+    int part = segment >= LKV_PART_FIRST;
     if (err != NULL) {
         err->os_errno = 0;
-        snprintf(err->text, sizeof(err->text), "segment %u, offset %llu: %s", segment,
+        snprintf(err->text, sizeof(err->text), "%s %u, offset %llu: %s",
+                 part ? "part" : "segment",
+                 part ? segment - LKV_PART_FIRST + 1 : segment,
                  (unsigned long long)offset, why);
     }
     return LKV_CORRUPT;
@@ -35,11 +38,14 @@ void lkv_log_init(lkv_log *log, lkv_storage *storage, const lkv_os *os)
     memset(log, 0, sizeof(*log));
     log->storage = storage;
     log->os = os;
+    lkv_tops_init(&log->tops, storage, os);
 }
 
 void lkv_log_free(lkv_log *log)
 {
     lkv_log_mark_pop(log, 0);
+    lkv_tops_free(&log->tops);
+    lkv_runs_release(log->os, log->runs);
     lkv_os_free(log->os, log->segments);
     lkv_os_free(log->os, log->meta);
     lkv_os_free(log->os, log->buffer);
@@ -49,17 +55,11 @@ void lkv_log_free(lkv_log *log)
 
 const lkv_segment *lkv_log_segment(const lkv_log *log, uint32_t number)
 {
-    /* Numbers are given in order, so that the list mostly is its own index. */
-    if (number > 0 && number <= log->count &&
-        log->segments[number - 1].number == number) {
-        return &log->segments[number - 1];
-    }
-    for (size_t i = log->count; i-- > 0;) {
-        if (log->segments[i].number == number) {
-            return &log->segments[i];
-        }
-    }
-    return NULL;
+    /* Numbers follow each other. F9 */
+    uint32_t first = log->count == 0 ? 0 : log->segments[0].number;
+    return number >= first && number - first < log->count
+               ? &log->segments[number - first]
+               : NULL;
 }
 
 uint32_t lkv_log_limit(const lkv_log *log, size_t i)
@@ -153,29 +153,53 @@ static int read_bytes(lkv_log *log, size_t i, uint32_t offset, size_t want,
     return rc;
 }
 
+int lkv_log_header(lkv_log *log, size_t i, lkv_segment_header *header, lkv_error *err)
+{
+    const char *why = "";
+    lkv_bytes view;
+    int rc = read_bytes(log, i, 0, LKV_SEGMENT_HEADER, &view, err);
+    if (rc == LKV_OK && lkv_format_parse_segment(view, header, &why) != LKV_OK) {
+        rc = lkv_log_damage(err, log->segments[i].number, 0, why);
+    }
+    return rc;
+}
+
+/* The same of a part. */
+static int read_part(lkv_log *log, uint32_t number, uint32_t offset, size_t want,
+                     lkv_bytes *view, lkv_error *err)
+{
+    int rc = log->storage->ops->read(log->storage, number, offset, want, view, err);
+    if (rc == LKV_OK && view->size < want) {
+        return lkv_log_damage(err, number, offset, "the segment is cut short");
+    }
+    return rc;
+}
+
 int lkv_log_read(lkv_log *log, lkv_loc loc, lkv_record *record, lkv_error *err)
 {
     uint32_t offset = lkv_loc_offset(loc);
-    const lkv_segment *segment = lkv_log_segment(log, lkv_loc_segment(loc));
+    uint32_t number = lkv_loc_segment(loc);
+    const lkv_segment *segment = lkv_log_segment(log, number);
     const char *why = "";
     size_t need = LKV_RECORD_HEADER;
     lkv_bytes view;
     int rc;
 
     log->views++;
-    if (segment == NULL) {
-        return lkv_log_damage(err, lkv_loc_segment(loc), offset, "no such segment");
+    if (segment == NULL && number < LKV_PART_FIRST) {
+        return lkv_log_damage(err, number, offset, "no such segment");
     }
     do {
         size_t want = need;
-        rc = read_bytes(log, (size_t)(segment - log->segments), offset, want, &view,
-                        err);
+        rc = segment == NULL ? read_part(log, number, offset, want, &view, err)
+                             : read_bytes(log, (size_t)(segment - log->segments),
+                                          offset, want, &view, err);
         if (rc != LKV_OK) {
             return rc;
         }
         rc = lkv_format_parse(view.data, view.size, record, &need, &why);
     } while (rc == LKV_ABSENT);
-    return rc == LKV_OK ? LKV_OK : lkv_log_damage(err, segment->number, offset, why);
+    return rc == LKV_OK ? LKV_OK : lkv_log_damage(err, number, offset, why);
 }
 
 int lkv_log_next(lkv_log_scan *scan, lkv_record *record, lkv_loc *loc, lkv_error *err)
@@ -217,9 +241,14 @@ int lkv_log_next(lkv_log_scan *scan, lkv_record *record, lkv_loc *loc, lkv_error
     return LKV_OK;
 }
 
-static uint64_t logical_end(const lkv_log *log)
+uint64_t lkv_log_end(const lkv_log *log)
 {
     return log->segments[log->count - 1].base + log->end - LKV_SEGMENT_HEADER;
+}
+
+uint64_t lkv_log_grown(const lkv_log *log)
+{
+    return lkv_log_end(log) - log->begin.logical;
 }
 
 static void start_chain(lkv_log *log)
@@ -227,7 +256,14 @@ static void start_chain(lkv_log *log)
     log->hashed = log->end;
     log->covered = 0;
     lkv_format_chain_start(&log->hash, log->at.store_id, log->at.chain,
-                           logical_end(log));
+                           lkv_log_end(log));
+}
+
+void lkv_log_set_runs(lkv_log *log, lkv_runs *runs)
+{
+    lkv_runs_release(log->os, log->runs);
+    log->runs = runs;
+    log->root_changed = 1;
 }
 
 void lkv_log_begin(lkv_log *log)
@@ -236,7 +272,10 @@ void lkv_log_begin(lkv_log *log)
     log->root_changed = 0;
     log->buffer_at = log->flushed = log->end = log->at.offset;
     start_chain(log);
+    log->prepared_runs = lkv_runs_hold(log->runs);
     lkv_log_mark_here(log, &log->begin);
+    lkv_runs_hold(log->begin.runs);
+    lkv_runs_hold(log->begin.prepared_runs);
 }
 
 static void hash_to(lkv_log *log, uint32_t offset)
@@ -247,6 +286,18 @@ static void hash_to(lkv_log *log, uint32_t offset)
         log->covered += offset - log->hashed;
         log->hashed = offset;
     }
+}
+
+void lkv_log_tail(lkv_log *log, lkv_tail *tail, uint64_t *logical)
+{
+    hash_to(log, log->end);
+    tail->segment = log->segments[log->count - 1].number;
+    tail->offset = log->end;
+    tail->revision = log->at.revision;
+    tail->chain = log->at.chain;
+    tail->covered = log->covered;
+    tail->hash = log->hash;
+    *logical = lkv_log_end(log);
 }
 
 /* Writes the buffer up to `offset`. After a failure nothing here may be touched: the
@@ -296,23 +347,11 @@ static int spill(lkv_log *log, lkv_error *err)
     return rc;
 }
 
-static uint32_t unused_number(const lkv_log *log)
-{
-    uint32_t number = 0;
-    for (size_t i = 0; i < log->count; i++) {
-        if (log->segments[i].number > number) {
-            number = log->segments[i].number;
-        }
-    }
-    return number + 1;
-}
-
-/* Closes the open segment and starts the next. */
 static int roll(lkv_log *log, lkv_error *err)
 {
     lkv_segment *open = &log->segments[log->count - 1];
-    lkv_segment_header header = {.number = unused_number(log),
-                                 .base = logical_end(log),
+    lkv_segment_header header = {.number = open->number + 1,
+                                 .base = lkv_log_end(log),
                                  .chain_before = log->at.chain,
                                  .revision_before = log->at.revision};
     int rc;
@@ -352,6 +391,12 @@ static int roll(lkv_log *log, lkv_error *err)
     return LKV_OK;
 }
 
+int lkv_log_roll(lkv_log *log, lkv_error *err)
+{
+    int rc = grow(log->os, &log->buffer, &log->buffer_size, LKV_SEGMENT_HEADER);
+    return rc == LKV_OK ? roll(log, err) : rc;
+}
+
 int lkv_log_reserve(lkv_log *log, size_t size, lkv_error *err)
 {
     int rc = LKV_OK;
@@ -362,10 +407,7 @@ int lkv_log_reserve(lkv_log *log, size_t size, lkv_error *err)
     /* A record that begins inside the target may end beyond it; a commit always fits.
      */
     if (log->end + size > log->storage->segment && log->end > LKV_SEGMENT_HEADER) {
-        rc = grow(log->os, &log->buffer, &log->buffer_size, LKV_SEGMENT_HEADER);
-        if (rc == LKV_OK) {
-            rc = roll(log, err);
-        }
+        rc = lkv_log_roll(log, err);
     } else if (log->end - log->flushed >= log->storage->spill) {
         rc = spill(log, err);
     }
@@ -391,11 +433,21 @@ void lkv_log_append(lkv_log *log, enum lkv_kind kind, unsigned tag, lkv_bytes ke
 
 static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
 {
+    const lkv_runs *runs = log->runs;
     lkv_root root = {.generation = generation,
                      .block = log->storage->block,
-                     .segments = (uint32_t)log->count,
+                     .segments = (uint32_t)(log->count - log->first),
+                     .parts = runs->parts,
+                     .runs = runs->count,
+                     .merges = runs->merges,
+                     .gone = runs->gone,
+                     .next_part = runs->next_part,
+                     .next_run = runs->next_run,
+                     .auto_compact = runs->auto_compact,
+                     .tail = runs->tail,
+                     .pass = runs->pass,
                      .meta = {log->meta, log->meta_size}};
-    size_t size = lkv_format_root_size(log->count, log->meta_size);
+    size_t size = lkv_format_root_size(&root);
     uint8_t *bytes = lkv_os_alloc(log->os, size);
     int rc;
 
@@ -403,7 +455,8 @@ static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
         return LKV_NOMEM;
     }
     memcpy(root.store_id, log->at.store_id, LKV_ID_SIZE);
-    lkv_format_root(bytes, &root, log->segments);
+    lkv_format_root(bytes, &root, log->segments + log->first, runs->part, runs->out,
+                    runs->run, runs->merge, runs->garbage);
     rc = log->storage->ops->write_root(log->storage, generation,
                                        (lkv_bytes){bytes, size}, err);
     lkv_os_free(log->os, bytes);
@@ -427,7 +480,13 @@ static int write_out(lkv_log *log, const lkv_end *end, lkv_error *err)
     return rc;
 }
 
-int lkv_log_prepare(lkv_log *log, uint64_t live_keys, lkv_error *err)
+int lkv_log_changed(const lkv_log *log)
+{
+    return log->end != log->at.offset || log->root_changed;
+}
+
+int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
+                    lkv_error *err)
 {
     lkv_commit_record commit = {0};
     uint64_t rollbacks = log->rollbacks;
@@ -435,7 +494,7 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, lkv_error *err)
     lkv_end end;
     int rc;
 
-    if (log->end == log->at.offset && !log->root_changed) {
+    if (!lkv_log_changed(log)) {
         return LKV_OK;
     }
     rc = lkv_log_reserve(log, LKV_COMMIT_SIZE, err);
@@ -447,8 +506,9 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, lkv_error *err)
     commit.revision = log->at.revision + 1;
     commit.time_ms = log->os->now_ms(log->os->ctx);
     commit.covered = log->covered;
-    commit.synced_end = log->storage->atomic ? logical_end(log) + LKV_COMMIT_SIZE : 0;
+    commit.synced_end = log->storage->atomic ? lkv_log_end(log) + LKV_COMMIT_SIZE : 0;
     commit.live_keys = live_keys;
+    commit.live_bytes = live_bytes;
     commit.chain = lkv_format_chain_end(&log->hash, &commit);
     lkv_format_commit(log->buffer + (log->end - log->buffer_at), &commit);
     log->end += LKV_COMMIT_SIZE;
@@ -458,12 +518,16 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, lkv_error *err)
     end.revision = commit.revision;
     end.chain = commit.chain;
     end.live_keys = live_keys;
+    end.live_bytes = live_bytes;
     end.segment = log->segments[log->count - 1].number;
     end.offset = log->end;
     rc = write_out(log, &end, err);
     if (rc == LKV_OK) {
         log->at = end;
         log->root_changed = 0;
+        lkv_runs_release(log->os, log->prepared_runs);
+        log->prepared_runs = lkv_runs_hold(log->runs);
+        log->prepared_first = log->first;
         start_chain(log);
     } else if (rollbacks == log->rollbacks) {
         lkv_log_rewind(log, &before);
@@ -475,6 +539,14 @@ static void leave(lkv_log *log)
 {
     log->open = 0;
     lkv_log_mark_pop(log, 0);
+    lkv_runs_release(log->os, log->begin.runs);
+    lkv_runs_release(log->os, log->begin.prepared_runs);
+    lkv_runs_release(log->os, log->prepared_runs);
+    log->begin.runs = log->begin.prepared_runs = log->prepared_runs = NULL;
+    log->count -= log->first; /* those have left the list for good */
+    memmove(log->segments, log->segments + log->first,
+            log->count * sizeof(lkv_segment));
+    log->first = log->prepared_first = 0;
     log->views++;
 }
 
@@ -482,11 +554,13 @@ static void leave(lkv_log *log)
 static void drop_unprepared(lkv_log *log)
 {
     lkv_storage *storage = log->storage;
+    lkv_log_rewind_runs(log, log->prepared_runs);
     while (log->segments[log->count - 1].number != log->at.segment) {
         storage->ops->rewind(storage, log->segments[log->count - 1].number, 0);
         log->count--;
     }
     log->segments[log->count - 1].size = 0;
+    log->first = log->prepared_first;
     storage->ops->rewind(storage, log->at.segment, log->at.offset);
     log->end = log->at.offset;
 }

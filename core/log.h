@@ -15,22 +15,29 @@
 #ifndef LKV_LOG_H
 #define LKV_LOG_H
 
-#include "format.h"
 #include "storage.h"
+#include "tops.h"
 
 /* Everything that going back to a point of a transaction restores. */
 typedef struct lkv_log_mark {
     lkv_end at;
-    size_t segments;
+    size_t segments, first;
     uint32_t flushed;
     uint32_t end;
     uint32_t hashed;
     int root_changed;
     uint64_t covered;
     lkv_hash hash;
-    size_t journal;     /* the store's: size of its undo journal, */
-    size_t prepared;    /* how much of that is prepared, */
-    uint64_t live_keys; /* and its live keys */
+    uint64_t logical;        /* offset of `end` */
+    lkv_runs *runs;          /* held by a mark on the list, as the next one */
+    lkv_runs *prepared_runs; /* those of the last prepare then, */
+    size_t prepared_first;   /* and its `first` */
+    size_t journal;          /* the store's: size of its undo journal, */
+    size_t prepared;         /* how much of that is prepared, */
+    uint64_t prepared_flushes;
+    uint64_t live_keys; /* its live keys and bytes, */
+    uint64_t live_bytes;
+    uint64_t flushes; /* and flushes */
 } lkv_log_mark;
 
 /* A copy of buffered bytes that marks still need although the buffer let go of them. */
@@ -51,10 +58,16 @@ typedef struct lkv_log {
                    one */
     lkv_segment *segments;
     size_t count, capacity;
+    size_t first; /* of the list: those before it were compacted in this transaction, */
+    size_t prepared_first;   /* or were when it was last prepared */
+    lkv_runs *runs;          /* NULL before the first root */
+    lkv_tops tops;           /* of those that were asked */
+    lkv_runs *prepared_runs; /* in a transaction: those of the last prepare, held */
     uint8_t *meta;
     size_t meta_size;
     uint64_t views;     /* moves when bytes given out may have moved */
     uint64_t rollbacks; /* moves with every rollback of a transaction */
+    uint64_t rewound; /* moves when numbers of runs and parts may come to name others */
 
     int open; /* a transaction is; what follows is its state */
     int root_changed;
@@ -83,10 +96,26 @@ LKV_MUST_CHECK int lkv_log_create(lkv_storage *storage, const lkv_os *os,
  * LKV_NOMEM, the storage's. */
 LKV_MUST_CHECK int lkv_log_load_root(lkv_log *log, lkv_error *err);
 
+/* The lists of a root whose bytes were parsed, also after an error, for the caller to
+ * give back. Errors: LKV_CORRUPT, LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_log_read_lists(const lkv_os *os, lkv_bytes bytes,
+                                      const lkv_root *root, lkv_segment **segments,
+                                      lkv_runs **runs, lkv_error *err);
+
+/* Takes over a list of runs in place of the one that is; the root will tell of it. */
+void lkv_log_set_runs(lkv_log *log, lkv_runs *runs);
+/* Logical offset of the end, and bytes that the transaction appended. */
+uint64_t lkv_log_end(const lkv_log *log);
+uint64_t lkv_log_grown(const lkv_log *log);
+/* Where a reader goes on who knows all that is in the log now, inside a transaction. */
+void lkv_log_tail(lkv_log *log, lkv_tail *tail, uint64_t *logical);
 /* LKV_OK when the root of the storage names the store `id`, LKV_ABSENT otherwise.
  * Errors: LKV_CORRUPT, the storage's. */
 LKV_MUST_CHECK int lkv_log_is_there(lkv_log *log, const uint8_t *id, lkv_error *err);
 
+/* The header of listed segment `i`. Errors: LKV_CORRUPT, LKV_NOMEM, the storage's. */
+LKV_MUST_CHECK int lkv_log_header(lkv_log *log, size_t i, lkv_segment_header *header,
+                                  lkv_error *err);
 /* The listed segment with `number`, or NULL. */
 const lkv_segment *lkv_log_segment(const lkv_log *log, uint32_t number);
 /* Bytes that may be read of listed segment `i`. */
@@ -122,20 +151,28 @@ lkv_loc lkv_log_place(const lkv_log *log, unsigned tag);
 void lkv_log_append(lkv_log *log, enum lkv_kind kind, unsigned tag, lkv_bytes key,
                     lkv_bytes value);
 
-LKV_MUST_CHECK int lkv_log_prepare(lkv_log *log, uint64_t live_keys, lkv_error *err);
+/* Whether there is anything to prepare. */
+int lkv_log_changed(const lkv_log *log);
+LKV_MUST_CHECK int lkv_log_prepare(lkv_log *log, uint64_t live_keys,
+                                   uint64_t live_bytes, lkv_error *err);
+/* Closes the open segment, which holds something, and starts the next. Errors:
+ * LKV_TOO_BIG, LKV_NOMEM, the storage's. */
+LKV_MUST_CHECK int lkv_log_roll(lkv_log *log, lkv_error *err);
 void lkv_log_commit(lkv_log *log);
 void lkv_log_rollback(lkv_log *log);
 
 /* mark.c: going back inside a transaction. */
-LKV_MUST_CHECK int lkv_log_mark_push(lkv_log *log, size_t journal, size_t prepared,
-                                     uint64_t live_keys);
+LKV_MUST_CHECK int lkv_log_mark_push(lkv_log *log);
 void lkv_log_mark_pop(lkv_log *log, size_t count); /* keeps `count` marks */
 void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark);
 void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark);
+/* The list of runs goes back to `runs`, and storage forgets what was written since. */
+void lkv_log_rewind_runs(lkv_log *log, lkv_runs *runs);
 /* Before the buffer lets go of its bytes: keeps what marks need. LKV_NOMEM. */
 LKV_MUST_CHECK int lkv_log_stash_keep(lkv_log *log);
 
-/* Fills `err` with "segment N, offset M: why" and returns LKV_CORRUPT. */
+/* Fills `err` with "segment N, offset M: why", or "part N, ...", and returns
+ * LKV_CORRUPT. */
 int lkv_log_damage(lkv_error *err, uint32_t segment, uint64_t offset, const char *why);
 /* Fills `err` with a text and returns `rc`. */
 int lkv_log_error(lkv_error *err, int rc, const char *why);

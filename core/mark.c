@@ -16,18 +16,24 @@ void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark)
 {
     mark->at = log->at;
     mark->segments = log->count;
+    mark->first = log->first;
     mark->flushed = log->flushed;
     mark->end = log->end;
     mark->hashed = log->hashed;
     mark->root_changed = log->root_changed;
     mark->covered = log->covered;
     mark->hash = log->hash;
+    mark->logical = lkv_log_end(log);
+    mark->runs = log->runs;
+    mark->prepared_runs = log->prepared_runs;
+    mark->prepared_first = log->prepared_first;
     mark->journal = 0;
     mark->prepared = 0;
-    mark->live_keys = 0;
+    mark->live_keys = mark->live_bytes = 0;
+    mark->flushes = 0;
 }
 
-int lkv_log_mark_push(lkv_log *log, size_t journal, size_t prepared, uint64_t live_keys)
+int lkv_log_mark_push(lkv_log *log)
 {
     lkv_log_mark *mark;
     if (log->mark_count == log->mark_capacity) {
@@ -42,16 +48,17 @@ int lkv_log_mark_push(lkv_log *log, size_t journal, size_t prepared, uint64_t li
     }
     mark = &log->marks[log->mark_count++];
     lkv_log_mark_here(log, mark);
-    mark->journal = journal;
-    mark->prepared = prepared;
-    mark->live_keys = live_keys;
+    lkv_runs_hold(mark->runs);
+    lkv_runs_hold(mark->prepared_runs);
     return LKV_OK;
 }
 
 void lkv_log_mark_pop(lkv_log *log, size_t count)
 {
-    if (count < log->mark_count) {
-        log->mark_count = count;
+    while (count < log->mark_count) {
+        log->mark_count--;
+        lkv_runs_release(log->os, log->marks[log->mark_count].runs);
+        lkv_runs_release(log->os, log->marks[log->mark_count].prepared_runs);
     }
     while (log->stash != NULL && log->stash->first_mark >= log->mark_count) {
         lkv_log_stash *gone = log->stash;
@@ -137,11 +144,63 @@ static void cut_stashes(lkv_log *log, const lkv_log_mark *mark)
     }
 }
 
+/* What was written of an object since the list was `runs` is forgotten. */
+static void rewind_object(lkv_log *log, const lkv_runs *runs, uint32_t number)
+{
+    lkv_storage *storage = log->storage;
+    uint64_t then = lkv_runs_bytes(runs, number, storage->block);
+    if (number != 0 && then != lkv_runs_bytes(log->runs, number, storage->block)) {
+        storage->ops->rewind(storage, number, then);
+    }
+}
+
+/* The same of what was made since then and is garbage now. Segments of the log are not
+ * touched: their place in it is taken back. */
+static void rewind_garbage(lkv_log *log, const lkv_runs *runs, const lkv_gone *gone)
+{
+    lkv_storage *storage = log->storage;
+    uint64_t then = lkv_runs_bytes(runs, gone->number, storage->block);
+    int was = gone->number < LKV_PART_FIRST;
+    for (uint32_t i = 0; i < runs->gone && !was; i++) {
+        was = runs->garbage[i].number == gone->number;
+    }
+    if (!was && (uint64_t)gone->blocks * storage->block > then) {
+        storage->ops->rewind(storage, gone->number, then);
+    }
+}
+
+void lkv_log_rewind_runs(lkv_log *log, lkv_runs *runs)
+{
+    lkv_runs *now = log->runs;
+
+    if (now == runs) {
+        return;
+    }
+    for (uint32_t i = 0; i < now->count + now->merges; i++) {
+        rewind_object(log, runs, now->run[i].number);
+    }
+    for (uint32_t i = 0; i < now->parts + now->pass.out; i++) {
+        rewind_object(log, runs, now->part[i].index);
+        rewind_object(log, runs, now->part[i].number);
+    }
+    for (uint32_t i = 0; i < now->gone; i++) {
+        rewind_garbage(log, runs, &now->garbage[i]);
+    }
+    log->runs = lkv_runs_hold(runs);
+    log->rewound++;
+    lkv_runs_release(log->os, now);
+}
+
 void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
 {
     lkv_storage *storage = log->storage;
+    lkv_runs *prepared = log->prepared_runs;
     int rolled = log->count > mark->segments;
 
+    lkv_log_rewind_runs(log, mark->runs);
+    log->prepared_runs = lkv_runs_hold(mark->prepared_runs);
+    log->prepared_first = mark->prepared_first;
+    lkv_runs_release(log->os, prepared);
     while (log->count > mark->segments) {
         storage->ops->rewind(storage, log->segments[log->count - 1].number, 0);
         log->count--;
@@ -156,6 +215,7 @@ void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
                              mark->flushed);
     }
     log->at = mark->at;
+    log->first = mark->first;
     log->flushed = mark->flushed;
     log->end = mark->end;
     log->hashed = mark->hashed;

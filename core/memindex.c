@@ -158,9 +158,9 @@ static lkv_node *take_node(lkv_memindex *index, int leaf)
     return n;
 }
 
-/* Writes an entry for `key` into `out` (of 1 + LKV_NODE_INLINE_MAX + 8 bytes). */
-static int make_entry(lkv_memindex *index, uint8_t *out, lkv_bytes key,
-                      uint64_t payload)
+/* Writes an entry for `key` into `out` (of 1 + LKV_NODE_INLINE_MAX + LKV_NODE_PAYLOAD
+ * bytes). */
+static int make_entry(lkv_memindex *index, uint8_t *out, lkv_bytes key, lkv_place place)
 {
     unsigned size = (unsigned)key.size;
     if (key.size > LKV_NODE_INLINE_MAX) {
@@ -180,7 +180,7 @@ static int make_entry(lkv_memindex *index, uint8_t *out, lkv_bytes key,
             memcpy(out + 1, key.data, size);
         }
     }
-    memcpy(out + 1 + size, &payload, sizeof(payload));
+    lkv_node_put_place(out + 1 + size, place);
     return LKV_OK;
 }
 
@@ -196,7 +196,7 @@ static void drop_entry(lkv_memindex *index, const uint8_t *entry)
 /* A new root above the old one and the node that `entry` points to. */
 static void grow_root(lkv_memindex *index, const uint8_t *entry)
 {
-    uint8_t first[9] = {0};
+    uint8_t first[1 + LKV_NODE_PAYLOAD] = {0};
     lkv_node *root = take_node(index, 0);
     lkv_node_point_to(first, index->root);
     lkv_node_insert_entry(root, 0, first);
@@ -208,7 +208,8 @@ static void grow_root(lkv_memindex *index, const uint8_t *entry)
  * nodes that this takes are reserved. */
 static void insert_up(lkv_memindex *index, path *p, int depth, const uint8_t *entry)
 {
-    uint8_t up[1 + LKV_NODE_INLINE_MAX + 8], own[1 + LKV_NODE_INLINE_MAX + 8];
+    uint8_t up[1 + LKV_NODE_INLINE_MAX + LKV_NODE_PAYLOAD],
+        own[1 + LKV_NODE_INLINE_MAX + LKV_NODE_PAYLOAD];
 
     memcpy(own, entry, lkv_node_entry_size(entry));
     for (;;) {
@@ -276,7 +277,7 @@ static int split_leaf(lkv_memindex *index, path *p, lkv_bytes key, const uint8_t
     unsigned i = p->slot[p->depth];
     unsigned cut = lkv_node_cut_at(n, i);
     lkv_bytes left = cut == 0 || i == cut ? key : lkv_node_entry_key(n, cut - 1);
-    uint8_t up[1 + LKV_NODE_INLINE_MAX + 8];
+    uint8_t up[1 + LKV_NODE_INLINE_MAX + LKV_NODE_PAYLOAD];
     lkv_node *right;
 
     if (cut == n->count) {
@@ -285,7 +286,7 @@ static int split_leaf(lkv_memindex *index, path *p, lkv_bytes key, const uint8_t
     if (reserve_nodes(index, (uint32_t)p->depth + 2) != LKV_OK ||
         make_entry(index, up,
                    separator(left, cut == n->count ? key : lkv_node_entry_key(n, cut)),
-                   0) != LKV_OK) {
+                   (lkv_place){0, 0}) != LKV_OK) {
         return LKV_NOMEM;
     }
     right = take_node(index, 1);
@@ -325,9 +326,10 @@ static int descend(const lkv_memindex *index, lkv_bytes key, path *p)
     return equal;
 }
 
-int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_loc loc, lkv_loc *old)
+int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_place place,
+                     lkv_place *old)
 {
-    uint8_t entry[1 + LKV_NODE_INLINE_MAX + 8];
+    uint8_t entry[1 + LKV_NODE_INLINE_MAX + LKV_NODE_PAYLOAD];
     lkv_node *n;
     path p;
     int rc;
@@ -340,11 +342,11 @@ int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_loc loc, lkv_loc *o
     }
     if (descend(index, key, &p)) {
         n = p.at[p.depth];
-        *old = lkv_node_entry_payload(n, p.slot[p.depth]);
-        lkv_node_set_payload(n, p.slot[p.depth], loc);
+        *old = lkv_node_place(n, p.slot[p.depth]);
+        lkv_node_set_place(n, p.slot[p.depth], place);
         return LKV_OK;
     }
-    rc = make_entry(index, entry, key, loc);
+    rc = make_entry(index, entry, key, place);
     if (rc != LKV_OK) {
         return rc;
     }
@@ -357,7 +359,7 @@ int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_loc loc, lkv_loc *o
     }
     index->count++;
     index->changes++;
-    *old = LKV_NOWHERE;
+    *old = (lkv_place){LKV_NOWHERE, 0};
     return LKV_OK;
 }
 
@@ -409,17 +411,17 @@ void lkv_memindex_remove(lkv_memindex *index, lkv_bytes key)
     }
 }
 
-lkv_loc lkv_memindex_get(const lkv_memindex *index, lkv_bytes key)
+lkv_place lkv_memindex_get(const lkv_memindex *index, lkv_bytes key)
 {
     const lkv_node *n = find_leaf(index, key);
     unsigned i;
     int equal;
 
     if (n == NULL) {
-        return LKV_NOWHERE;
+        return (lkv_place){LKV_NOWHERE, 0};
     }
     i = lkv_node_lower_bound(n, key, &equal);
-    return equal ? lkv_node_entry_payload(n, i) : LKV_NOWHERE;
+    return equal ? lkv_node_place(n, i) : (lkv_place){LKV_NOWHERE, 0};
 }
 
 uint64_t lkv_memindex_count(const lkv_memindex *index)
@@ -528,7 +530,7 @@ lkv_bytes lkv_memindex_key(const lkv_memindex_cursor *cursor)
     return lkv_node_entry_key(cursor->leaf, cursor->slot);
 }
 
-lkv_loc lkv_memindex_loc(const lkv_memindex_cursor *cursor)
+lkv_place lkv_memindex_place(const lkv_memindex_cursor *cursor)
 {
-    return lkv_node_entry_payload(cursor->leaf, cursor->slot);
+    return lkv_node_place(cursor->leaf, cursor->slot);
 }

@@ -20,14 +20,14 @@ void lkv_memindex_close(lkv_memindex *index);
 /* Forgets all keys and gives their memory back; the index stays usable. Cannot fail. */
 void lkv_memindex_clear(lkv_memindex *index);
 
-/* The location stored for `key`, or LKV_NOWHERE. */
-lkv_loc lkv_memindex_get(const lkv_memindex *index, lkv_bytes key);
+/* The place stored for `key`, or one whose location is LKV_NOWHERE. */
+lkv_place lkv_memindex_get(const lkv_memindex *index, lkv_bytes key);
 
-/* Stores `loc` for `key`; `*old` is what was stored before, or LKV_NOWHERE. Replacing
- * the location of a key that is there never fails and moves nothing. LKV_NOMEM leaves
- * the index as it was. */
-LKV_MUST_CHECK int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_loc loc,
-                                    lkv_loc *old);
+/* Stores `place` for `key`; `*old` is what was stored before, or LKV_NOWHERE. Replacing
+ * the place of a key that is there never fails and moves nothing. LKV_NOMEM leaves the
+ * index as it was. */
+LKV_MUST_CHECK int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_place place,
+                                    lkv_place *old);
 
 /* Takes `key` out; nothing happens when it is not there. Never fails, never allocates.
  */
@@ -58,9 +58,9 @@ int lkv_memindex_seek(lkv_memindex_cursor *cursor, const lkv_memindex *index,
 int lkv_memindex_next(lkv_memindex_cursor *cursor);
 int lkv_memindex_prev(lkv_memindex_cursor *cursor);
 
-/* The key (contiguous bytes, valid until the index changes) and location under a cursor
+/* The key (contiguous bytes, valid until the index changes) and place under a cursor
  * that stands on a key. */
 lkv_bytes lkv_memindex_key(const lkv_memindex_cursor *cursor);
-lkv_loc lkv_memindex_loc(const lkv_memindex_cursor *cursor);
+lkv_place lkv_memindex_place(const lkv_memindex_cursor *cursor);
 
 #endif

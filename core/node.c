@@ -135,7 +135,7 @@ void lkv_node_point_to(uint8_t *entry, const lkv_node *n)
 /* The child of `entry` as the first of an inner node, where its key says nothing. */
 void lkv_node_insert_first(lkv_node *n, const uint8_t *entry)
 {
-    uint8_t first[9] = {0};
+    uint8_t first[1 + LKV_NODE_PAYLOAD] = {0};
     memcpy(first + 1, entry + 1 + lkv_node_stored_size(entry), 8);
     lkv_node_insert_entry(n, 0, first);
 }

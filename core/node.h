@@ -3,18 +3,18 @@
  *
  *   node  | links, counts | slot 0 | slot 1 | ... -->   free   <-- ... | entry 1 |
  * entry 0 | slot  head u32, place of the entry u16      entry  key size u8, key,
- * payload u64
+ * payload u64, size u32
  *
  * All keys of a node share `prefix` bytes; a slot's head is the four bytes of its key
  * after them, so that a search mostly ends within the slots. The payload is a location
- * in a leaf, a child in an inner node; there the first entry's key counts as below all
- * others. A key too long for an entry stands in memory of its own, and the entry holds
- * the pointer.
+ * in a leaf, with its record's size, a child in an inner node; there the first entry's
+ * key counts as below all others. A key too long for an entry stands in memory of its
+ * own, and the entry holds the pointer.
  */
 #ifndef LKV_NODE_H
 #define LKV_NODE_H
 
-#include "litekv.h"
+#include "format.h"
 
 #include <string.h>
 
@@ -24,6 +24,7 @@
     200u /* longest key inside a node, so that five or more entries fit */
 #define LKV_NODE_LONG_KEY 255u
 #define LKV_NODE_SLOT 6u
+#define LKV_NODE_PAYLOAD 12u
 
 typedef struct lkv_node {
     struct lkv_node *next, *prev; /* leaves in order; a free node's `next` */
@@ -88,7 +89,7 @@ static inline unsigned lkv_node_stored_size(const uint8_t *entry)
 
 static inline unsigned lkv_node_entry_size(const uint8_t *entry)
 {
-    return 1 + lkv_node_stored_size(entry) + 8;
+    return 1 + lkv_node_stored_size(entry) + LKV_NODE_PAYLOAD;
 }
 
 static inline uint64_t lkv_node_entry_payload(const lkv_node *n, unsigned i)
@@ -99,10 +100,26 @@ static inline uint64_t lkv_node_entry_payload(const lkv_node *n, unsigned i)
     return payload;
 }
 
-static inline void lkv_node_set_payload(lkv_node *n, unsigned i, uint64_t payload)
+static inline lkv_place lkv_node_place(const lkv_node *n, unsigned i)
+{
+    const uint8_t *entry = n->bytes + lkv_node_slot_place(n, i);
+    const uint8_t *at = entry + 1 + lkv_node_stored_size(entry);
+    lkv_place place;
+    memcpy(&place.loc, at, 8);
+    memcpy(&place.size, at + 8, 4);
+    return place;
+}
+
+static inline void lkv_node_put_place(uint8_t *at, lkv_place place)
+{
+    memcpy(at, &place.loc, 8);
+    memcpy(at + 8, &place.size, 4);
+}
+
+static inline void lkv_node_set_place(lkv_node *n, unsigned i, lkv_place place)
 {
     uint8_t *entry = n->bytes + lkv_node_slot_place(n, i);
-    memcpy(entry + 1 + lkv_node_stored_size(entry), &payload, sizeof(payload));
+    lkv_node_put_place(entry + 1 + lkv_node_stored_size(entry), place);
 }
 
 static inline lkv_node *lkv_node_child(const lkv_node *n, unsigned i)

@@ -8,6 +8,7 @@
  * that an equal one means an equal past. Otherwise (a restored backup, a store made
  * anew) everything is read again.
  */
+#include "replay.h"
 #include "store.h"
 
 #include <string.h>
@@ -17,10 +18,15 @@ static void forget(lkv_store *store)
     lkv_log *log = &store->log;
     lkv_store_before_change(store);
     lkv_memindex_clear(store->index);
+    store->stale = 0;
     log->storage->ops->rewind(log->storage, 0, 0);
-    store->live_keys = 0;
+    store->work_void = 1;
+    store->work_off = 0;
+    store->live_keys = store->live_bytes = 0;
     store->undone++;
+    store->counted.size = 0;
     log->views++;
+    log->rewound++;
     log->known = 0;
     memset(&log->at, 0, sizeof(log->at));
 }
@@ -30,29 +36,8 @@ static int same_end(const lkv_end *a, const lkv_end *b)
     return memcmp(a->store_id, b->store_id, LKV_ID_SIZE) == 0 &&
            a->generation == b->generation && a->revision == b->revision &&
            a->chain == b->chain && a->live_keys == b->live_keys &&
-           a->segment == b->segment && a->offset == b->offset;
-}
-
-/* Reads the header of listed segment `i` and compares it with the list. */
-static int check_header(lkv_log *log, size_t i, lkv_segment_header *header,
-                        lkv_error *err)
-{
-    const lkv_segment *segment = &log->segments[i];
-    const char *why = "";
-    lkv_bytes view;
-    int rc = log->storage->ops->read(log->storage, segment->number, 0,
-                                     LKV_SEGMENT_HEADER, &view, err);
-    if (rc != LKV_OK) {
-        return rc;
-    }
-    if (lkv_format_parse_segment(view, header, &why) != LKV_OK) {
-        return lkv_log_damage(err, segment->number, 0, why);
-    }
-    if (header->number != segment->number || header->base != segment->base ||
-        memcmp(header->store_id, log->at.store_id, LKV_ID_SIZE) != 0) {
-        return lkv_log_damage(err, segment->number, 0, "the segment is not the root's");
-    }
-    return LKV_OK;
+           a->live_bytes == b->live_bytes && a->segment == b->segment &&
+           a->offset == b->offset;
 }
 
 /* Whether the commit that the handle stands on is still in the log: 1, 0, or an error.
@@ -71,7 +56,7 @@ static int stands(lkv_log *log, const lkv_end *own, lkv_error *err)
     }
     if (own->offset == LKV_SEGMENT_HEADER) {
         lkv_segment_header header;
-        rc = check_header(log, (size_t)(segment - log->segments), &header, err);
+        rc = lkv_replay_header(log, (size_t)(segment - log->segments), &header, err);
         if (rc == LKV_OK) {
             return header.chain_before == own->chain &&
                    header.revision_before == own->revision;
@@ -92,71 +77,28 @@ static int stands(lkv_log *log, const lkv_end *own, lkv_error *err)
 
 static int apply(lkv_store *store, const lkv_record *record, lkv_loc loc)
 {
-    lkv_loc old;
-    if (record->kind == LKV_KIND_TOMBSTONE) {
-        lkv_memindex_remove(store->index, record->key);
-        return LKV_OK;
-    }
-    return lkv_memindex_put(store->index, record->key, loc, &old);
+    lkv_place old;
+    return lkv_memindex_put(store->index, record->key,
+                            (lkv_place){loc, lkv_format_plain(record)}, &old);
 }
 
-/* The commit's own words must be those that the records before it make true. F6 */
-static int check_commit(const lkv_record *record, const lkv_hash *hash,
-                        uint64_t covered, lkv_end *at, const char **why)
+/* Reads on to the end that the log knows, and applies it. */
+static int replay_all(lkv_store *store, lkv_replay *replay, lkv_error *err)
 {
-    lkv_commit_record commit;
-    if (lkv_format_parse_commit(record, &commit) != LKV_OK) {
-        *why = "not a commit record of this format";
-    } else if (commit.covered != covered || commit.revision != at->revision + 1) {
-        *why = "the commit does not follow the one before it";
-    } else if (commit.chain != lkv_format_chain_end(hash, &commit)) {
-        *why = "chain checksum mismatch";
-    } else {
-        at->revision = commit.revision;
-        at->chain = commit.chain;
-        at->live_keys = commit.live_keys;
-        return LKV_OK;
-    }
-    return LKV_CORRUPT;
-}
-
-/* Reads from `at` to the end that the log knows, and applies it; `*at` moves along. */
-static int replay(lkv_store *store, lkv_log_scan *scan, lkv_end *at, lkv_error *err)
-{
-    lkv_log *log = &store->log;
-    uint64_t covered = 0;
-    lkv_hash hash;
+    const lkv_end *end = &store->log.at;
     lkv_record record;
-    const char *why = "";
     lkv_loc loc;
-    size_t segment = scan->segment;
     int rc;
 
-    lkv_format_chain_start(&hash, at->store_id, at->chain,
-                           log->segments[segment].base + scan->offset -
-                               LKV_SEGMENT_HEADER);
-    while ((rc = lkv_log_next(scan, &record, &loc, err)) == LKV_OK) {
-        if (record.kind != LKV_KIND_COMMIT) {
-            lkv_hash_add(&hash, scan->bytes, record.size);
-            covered += record.size;
-            rc = apply(store, &record, loc);
-            if (rc != LKV_OK) {
-                return rc;
-            }
-            continue;
+    while ((rc = lkv_replay_next(replay, &record, &loc, err)) == LKV_OK) {
+        rc = apply(store, &record, loc);
+        if (rc != LKV_OK) {
+            return rc;
         }
-        if (check_commit(&record, &hash, covered, at, &why) != LKV_OK) {
-            return lkv_log_damage(err, lkv_loc_segment(loc), lkv_loc_offset(loc), why);
-        }
-        at->segment = lkv_loc_segment(loc);
-        at->offset = scan->offset;
-        covered = 0;
-        lkv_format_chain_start(&hash, at->store_id, at->chain,
-                               log->segments[scan->segment].base + scan->offset -
-                                   LKV_SEGMENT_HEADER);
     }
-    if (rc == LKV_ABSENT && covered > 0) { /* applied, and never happened. F10 */
-        return lkv_log_damage(err, log->at.segment, log->at.offset,
+    if (rc == LKV_ABSENT &&
+        replay->covered > 0) { /* applied, and never happened. F10 */
+        return lkv_log_damage(err, end->segment, end->offset,
                               "the log does not end in the commit that was published");
     }
     return rc == LKV_ABSENT ? LKV_OK : rc;
@@ -168,17 +110,29 @@ static int check_headers(lkv_log *log, size_t from, lkv_error *err)
     lkv_segment_header header;
     int rc = LKV_OK;
     for (size_t i = from; i < log->count && rc == LKV_OK; i++) {
-        rc = check_header(log, i, &header, err);
+        rc = lkv_replay_header(log, i, &header, err);
     }
     return rc;
 }
 
+/* The log must end in the commit that was published. F10 */
+static int check_end(const lkv_end *at, const lkv_end *end, lkv_error *err)
+{
+    if (at->revision != end->revision || at->chain != end->chain ||
+        at->live_keys != end->live_keys || at->live_bytes != end->live_bytes ||
+        at->segment != end->segment || at->offset != end->offset) {
+        return lkv_log_damage(err, end->segment, end->offset,
+                              "the log does not end in the commit that was published");
+    }
+    return LKV_OK;
+}
+
+/* `own` is where the handle stood, or NULL; the root was read just now. */
 static int catch_up(lkv_store *store, const lkv_end *own, const lkv_end *end,
                     lkv_error *err)
 {
     lkv_log *log = &store->log;
-    lkv_end at = *end;
-    lkv_log_scan scan = {.log = log, .offset = LKV_SEGMENT_HEADER};
+    lkv_replay replay;
     int rc = 0;
 
     if (own != NULL) {
@@ -187,42 +141,62 @@ static int catch_up(lkv_store *store, const lkv_end *own, const lkv_end *end,
             return rc;
         }
     }
-    if (rc == 1) {
-        const lkv_segment *segment = lkv_log_segment(log, own->segment);
-        at.revision = own->revision;
-        at.chain = own->chain;
-        scan.segment = (size_t)(segment - log->segments);
-        scan.offset = own->offset;
-    } else {
-        lkv_segment_header header;
+    if (rc == 0) {
+        lkv_runs *runs =
+            lkv_runs_hold(log->runs); /* the list is not what is forgotten */
         forget(store);
+        lkv_runs_release(log->os, runs);
         log->at = *end;
-        rc = check_header(log, 0, &header, err);
-        if (rc != LKV_OK) {
-            return rc;
-        }
-        at.revision = header.revision_before;
-        at.chain = header.chain_before;
     }
-    at.live_keys = lkv_memindex_count(store->index);
-    at.segment = log->segments[scan.segment].number;
-    at.offset = scan.offset;
+    if (rc == 1 && own->generation == end->generation && !store->stale) {
+        lkv_replay_at_commit(&replay, log, own);
+    } else {
+        /* The root is another: the index in memory begins at its tail. */
+        lkv_replay_at_tail(&replay, log, &log->runs->tail);
+        lkv_store_before_change(store);
+        lkv_memindex_clear(store->index);
+    }
     lkv_store_before_change(store);
     store->undone++;
-    rc = check_headers(log, scan.segment + 1, err);
+    rc = check_headers(log, replay.scan.segment, err);
     if (rc == LKV_OK) {
-        rc = replay(store, &scan, &at, err);
+        rc = replay_all(store, &replay, err);
     }
-    if (rc == LKV_OK) {
-        if (at.revision != end->revision || at.chain != end->chain ||
-            at.live_keys != end->live_keys ||
-            at.live_keys != lkv_memindex_count(store->index) ||
-            at.segment != end->segment || at.offset != end->offset) { /* F7, F10 */
-            rc =
-                lkv_log_damage(err, end->segment, end->offset,
-                               "the log does not end in the commit that was published");
+    return rc == LKV_OK ? check_end(&replay.at, end, err) : rc;
+}
+
+/* Inside a transaction: from the tail to all that was appended. Its own bytes need no
+ * proof. */
+static int refill_open(lkv_store *store, lkv_error *err)
+{
+    lkv_log *log = &store->log;
+    lkv_record record;
+    lkv_replay replay;
+    lkv_loc loc;
+    int rc;
+
+    lkv_replay_at_tail(&replay, log, &log->runs->tail);
+    lkv_store_before_change(store);
+    lkv_memindex_clear(store->index);
+    while ((rc = lkv_log_next(&replay.scan, &record, &loc, err)) == LKV_OK) {
+        if (record.kind != LKV_KIND_COMMIT) {
+            rc = apply(store, &record, loc);
+            if (rc != LKV_OK) {
+                return rc;
+            }
         }
     }
+    return rc == LKV_ABSENT ? LKV_OK : rc;
+}
+
+int lkv_refill(lkv_store *store, lkv_error *err)
+{
+    int rc;
+    if (!store->log.open) {
+        return lkv_recover(store, err);
+    }
+    rc = refill_open(store, err);
+    store->stale = rc != LKV_OK;
     return rc;
 }
 
@@ -235,7 +209,7 @@ int lkv_recover(lkv_store *store, lkv_error *err)
 
     log->views++; /* read_end may read over what a view of a cursor shows */
     rc = log->storage->ops->read_end(log->storage, &end, err);
-    if (rc == LKV_OK && had && same_end(&end, &own)) {
+    if (rc == LKV_OK && had && !store->stale && same_end(&end, &own)) {
         return LKV_OK;
     }
     if (rc == LKV_ABSENT) {
@@ -258,10 +232,14 @@ int lkv_recover(lkv_store *store, lkv_error *err)
     }
     if (rc != LKV_OK) {
         forget(store);
+        lkv_runs_release(log->os, log->runs);
+        log->runs = NULL;
         return rc;
     }
     log->at = end;
     log->known = 1;
+    store->stale = 0;
     store->live_keys = end.live_keys;
+    store->live_bytes = end.live_bytes;
     return LKV_OK;
 }

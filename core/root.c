@@ -11,8 +11,13 @@ int lkv_log_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
     const lkv_storage_ops *ops = storage->ops;
     lkv_segment_header header = {.number = 1};
     lkv_segment first = {.number = 1};
-    lkv_root root = {
-        .generation = 1, .block = storage->block, .segments = 1, .meta = meta};
+    lkv_root root = {.generation = 1,
+                     .block = storage->block,
+                     .segments = 1,
+                     .next_part = LKV_PART_FIRST,
+                     .next_run = LKV_RUN_FIRST,
+                     .tail = {.segment = 1, .offset = LKV_SEGMENT_HEADER},
+                     .meta = meta};
     lkv_end end = {.generation = 1, .segment = 1, .offset = LKV_SEGMENT_HEADER};
     uint8_t bytes[LKV_SEGMENT_HEADER];
     uint8_t *root_bytes;
@@ -32,15 +37,16 @@ int lkv_log_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
     }
     memcpy(root.store_id, header.store_id, LKV_ID_SIZE);
     memcpy(end.store_id, header.store_id, LKV_ID_SIZE);
-    root_bytes = lkv_os_alloc(os, lkv_format_root_size(1, meta.size));
+    lkv_format_chain_start(&root.tail.hash, header.store_id, 0, 0);
+    root_bytes = lkv_os_alloc(os, lkv_format_root_size(&root));
     if (root_bytes == NULL) {
         return LKV_NOMEM;
     }
     lkv_format_segment(bytes, &header);
-    lkv_format_root(root_bytes, &root, &first);
+    lkv_format_root(root_bytes, &root, &first, NULL, NULL, NULL, NULL, NULL);
     rc = ops->write(storage, 1, 0, (lkv_bytes){bytes, sizeof(bytes)}, err);
     if (rc == LKV_OK) {
-        lkv_bytes all = {root_bytes, lkv_format_root_size(1, meta.size)};
+        lkv_bytes all = {root_bytes, lkv_format_root_size(&root)};
         rc = ops->write_root(storage, 1, all, err);
     }
     if (rc == LKV_OK) {
@@ -62,6 +68,7 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
         const lkv_segment *at = &segments[i];
         int last = i + 1 == count;
         if (at->number == 0 || at->number > LKV_SEGMENT_NUMBER_MAX ||
+            at->number != segments[0].number + i ||
             (last ? at->size != 0
                   : at->size <= LKV_SEGMENT_HEADER || at->size > LKV_SEGMENT_MAX ||
                         segments[i + 1].base < at->base ||
@@ -72,6 +79,119 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
         }
     }
     return LKV_OK;
+}
+
+/* Runs follow each other in the log, the tail follows them. Where no run is, no key is.
+ * Numbers were all given out. F18 */
+static int check_runs(const lkv_runs *runs, lkv_error *err)
+{
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < runs->count + runs->merges; i++) {
+        const lkv_run *run = &runs->run[i];
+        if (i == runs->count) {
+            at = 0;
+        }
+        if (run->number < LKV_RUN_FIRST || run->number >= runs->next_run ||
+            run->from < at || run->to < run->from || run->to > runs->tail_at ||
+            (run->top >= run->blocks && run->blocks > 0) ||
+            (i < runs->count && run->blocks == 0)) {
+            return lkv_log_error(err, LKV_CORRUPT, "root: the list of runs is wrong");
+        }
+        at = run->to;
+    }
+    return LKV_OK;
+}
+
+/* A part holds something and has an index. What a pass has only begun may have none. */
+static int check_parts(const lkv_runs *runs, lkv_error *err)
+{
+    for (uint32_t i = 0; i < runs->parts + runs->pass.out; i++) {
+        const lkv_part *part = &runs->part[i];
+        int begun = runs->pass.open && i + 1 == runs->parts + runs->pass.out;
+        if (part->number < LKV_PART_FIRST || part->number >= runs->next_part ||
+            part->size <= LKV_SEGMENT_HEADER || part->size > LKV_SEGMENT_MAX ||
+            part->index < LKV_RUN_FIRST || part->index >= runs->next_run ||
+            part->keys == 0 || (part->blocks == 0 && !begun) ||
+            (part->top >= part->blocks && part->blocks > 0)) {
+            return lkv_log_error(err, LKV_CORRUPT, "root: the list of parts is wrong");
+        }
+    }
+    return LKV_OK;
+}
+
+/* A pass takes in whole segments, all of whose keys the runs hold. */
+static int check_pass(const lkv_runs *runs, const lkv_segment *segments, uint32_t count,
+                      lkv_error *err)
+{
+    const lkv_pass *pass = &runs->pass;
+    int found = pass->to == 0 && pass->next == 0 && pass->out == 0 && pass->open == 0;
+    for (uint32_t i = 1; i < count && !found; i++) {
+        found = pass->to != 0 && segments[i].base == pass->to;
+    }
+    if (!found || pass->next > runs->parts || pass->open > (pass->out > 0) ||
+        pass->to > runs->tail_at) {
+        return lkv_log_error(err, LKV_CORRUPT, "root: the compaction is wrong");
+    }
+    return LKV_OK;
+}
+
+static int check_tail(lkv_runs *runs, const lkv_segment *segments, uint32_t count,
+                      lkv_error *err)
+{
+    for (uint32_t i = count; i-- > 0;) {
+        if (segments[i].number == runs->tail.segment) {
+            if (runs->tail.offset < LKV_SEGMENT_HEADER ||
+                (i + 1 < count && runs->tail.offset > segments[i].size)) {
+                break;
+            }
+            runs->tail_at = segments[i].base + runs->tail.offset - LKV_SEGMENT_HEADER;
+            return LKV_OK;
+        }
+    }
+    return lkv_log_error(err, LKV_CORRUPT, "root: the tail is not in the log");
+}
+
+int lkv_log_read_lists(const lkv_os *os, lkv_bytes bytes, const lkv_root *root,
+                       lkv_segment **segments, lkv_runs **runs, lkv_error *err)
+{
+    int rc;
+    lkv_runs like = {.parts = root->parts,
+                     .count = root->runs,
+                     .merges = root->merges,
+                     .gone = root->gone,
+                     .next_part = root->next_part,
+                     .next_run = root->next_run,
+                     .auto_compact = root->auto_compact,
+                     .pass = root->pass,
+                     .tail = root->tail};
+    *segments = lkv_os_alloc(os, root->segments * sizeof(**segments));
+    *runs = lkv_runs_new(os, &like);
+    if (*segments == NULL || *runs == NULL) {
+        return LKV_NOMEM;
+    }
+    for (uint32_t i = 0; i < root->segments; i++) {
+        lkv_format_root_segment(bytes, i, &(*segments)[i]);
+    }
+    for (uint32_t i = 0; i < root->runs + root->merges; i++) {
+        lkv_format_root_run(bytes, root, i, &(*runs)->run[i]);
+    }
+    for (uint32_t i = 0; i < root->parts + root->pass.out; i++) {
+        lkv_format_root_part(bytes, root, i, &(*runs)->part[i]);
+    }
+    for (uint32_t i = 0; i < root->gone; i++) {
+        lkv_format_root_gone(bytes, root, i, &(*runs)->garbage[i]);
+    }
+    rc = check_segments(*segments, root->segments, err);
+    if (rc == LKV_OK) {
+        rc = check_tail(*runs, *segments, root->segments, err);
+    }
+    if (rc == LKV_OK) {
+        rc = check_runs(*runs, err);
+    }
+    if (rc == LKV_OK) {
+        rc = check_parts(*runs, err);
+    }
+    return rc == LKV_OK ? check_pass(*runs, *segments, root->segments, err) : rc;
 }
 
 /* Generation 0 tells a storage that nothing was read, so that a commit under it would
@@ -116,6 +236,7 @@ int lkv_log_is_there(lkv_log *log, const uint8_t *id, lkv_error *err)
 int lkv_log_load_root(lkv_log *log, lkv_error *err)
 {
     lkv_segment *segments = NULL;
+    lkv_runs *runs = NULL;
     uint8_t *meta = NULL;
     lkv_bytes bytes;
     lkv_root root;
@@ -125,21 +246,18 @@ int lkv_log_load_root(lkv_log *log, lkv_error *err)
         return rc == LKV_ABSENT ? lkv_log_error(err, LKV_CORRUPT, "root: there is none")
                                 : rc;
     }
-    rc = LKV_NOMEM;
-    segments = lkv_os_alloc(log->os, root.segments * sizeof(*segments));
-    meta = lkv_os_alloc(log->os, root.meta.size + 1);
-    if (segments == NULL || meta == NULL) {
-        goto done;
-    }
-    for (uint32_t i = 0; i < root.segments; i++) {
-        lkv_format_root_segment(bytes, i, &segments[i]);
-    }
-    rc = check_segments(segments, root.segments, err);
+    rc = lkv_log_read_lists(log->os, bytes, &root, &segments, &runs, err);
     if (rc == LKV_OK) {
         rc = check_numbers(&root, err);
     }
+    if (rc == LKV_OK) {
+        meta = lkv_os_alloc(log->os, root.meta.size + 1);
+        rc = meta == NULL ? LKV_NOMEM : LKV_OK;
+    }
     if (rc != LKV_OK) {
-        goto done;
+        lkv_os_free(log->os, segments);
+        lkv_runs_release(log->os, runs);
+        return rc;
     }
     log->storage->block = root.block;
     if (root.meta.size > 0) {
@@ -147,15 +265,13 @@ int lkv_log_load_root(lkv_log *log, lkv_error *err)
     }
     lkv_os_free(log->os, log->segments);
     lkv_os_free(log->os, log->meta);
+    lkv_runs_release(log->os, log->runs);
     log->segments = segments;
     log->count = log->capacity = root.segments;
+    log->runs = runs;
     log->meta = meta;
     log->meta_size = root.meta.size;
     log->at.generation = root.generation;
     memcpy(log->at.store_id, root.store_id, LKV_ID_SIZE);
     return LKV_OK;
-done:
-    lkv_os_free(log->os, segments);
-    lkv_os_free(log->os, meta);
-    return rc;
 }

@@ -21,9 +21,15 @@ typedef struct lkv_end {
     uint64_t revision;   /* of the commit; 0 before the first */
     uint64_t chain;      /* its chain checksum */
     uint64_t live_keys;
-    uint32_t segment; /* number of the segment that the commit ends in */
-    uint32_t offset;  /* where in it */
+    uint64_t live_bytes; /* of their records, in the plain form */
+    uint32_t segment;    /* number of the segment that the commit ends in */
+    uint32_t offset;     /* where in it */
 } lkv_end;
+
+/* Kinds of objects, by number: segments of the log; then parts, which are segments in
+ * key order; then runs of the index, which are written in whole blocks. */
+#define LKV_PART_FIRST 0x10000000u
+#define LKV_RUN_FIRST 0x20000000u
 
 #define LKV_SPILL_SIZE (4u << 20)
 #define LKV_SEGMENT_SIZE (64u << 20)
@@ -44,7 +50,11 @@ typedef struct lkv_storage_ops {
     void (*rewind)(lkv_storage *storage, uint32_t object, uint64_t offset);
     /* No more writes to `object` will come. */
     int (*seal)(lkv_storage *storage, uint32_t object, lkv_error *err);
-    int (*remove)(lkv_storage *storage, uint32_t object, lkv_error *err);
+    /* Gives the bytes of `object` from `offset` on back; none of it is in the root that
+     * will be written. For good, unless the storage `undoes`. Nothing happens where
+     * there is no such object. */
+    int (*remove)(lkv_storage *storage, uint32_t object, uint64_t offset,
+                  lkv_error *err);
     /* Calls `each` with the number of every object, in any order, until it returns
      * something other than 0, which becomes the result. */
     int (*list)(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
@@ -68,6 +78,10 @@ typedef struct lkv_storage_ops {
     /* Between pin and unpin the storage shows one state, whatever others commit. */
     int (*pin)(lkv_storage *storage, lkv_error *err);
     void (*unpin)(lkv_storage *storage);
+    /* What is only a copy of `object` from `offset` on, or of all objects when `object`
+     * is 0, goes: it was found wrong, or is to be looked at again. The next read of it
+     * is `fresh`. Cannot fail. */
+    void (*forget)(lkv_storage *storage, uint32_t object, uint64_t offset);
 } lkv_storage_ops;
 
 struct lkv_storage {
@@ -79,13 +93,22 @@ struct lkv_storage {
      * may). */
     uint32_t spill;
     uint32_t segment;
+    /* Whether the last read brought in bytes that were not looked at before: their
+     * reader verifies a checksum once, not at every read. */
+    int fresh;
+    /* Where a storage with a cache found the last block that it read, as a number that
+     * only it understands: a reader that puts it back before it reads the block again
+     * spares the search. Any number does no harm. */
+    uint32_t hint;
     /* Committed bytes are all before the synced end: there is no torn tail here, and
      * bad bytes are always damage. */
     int atomic;
+    /* A rollback undoes everything, removals too: its owner sees to that. */
+    int undoes;
 };
 
 /* The end as bytes, for storages that keep it so. FORMAT.md tells them. */
-#define LKV_END_SIZE 64u
+#define LKV_END_SIZE 72u
 void lkv_end_encode(uint8_t *out, const lkv_end *end);
 /* LKV_OK, or LKV_CORRUPT when the checksum is wrong. */
 LKV_MUST_CHECK int lkv_end_decode(const uint8_t *at, lkv_end *end);

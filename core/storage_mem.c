@@ -115,7 +115,8 @@ static int seal(lkv_storage *storage, uint32_t number, lkv_error *err)
     return LKV_OK;
 }
 
-static int remove_object(lkv_storage *storage, uint32_t number, lkv_error *err)
+static int remove_object(lkv_storage *storage, uint32_t number, uint64_t offset,
+                         lkv_error *err)
 {
     storage_mem *mem = self(storage);
     object **link = &mem->objects;
@@ -123,7 +124,9 @@ static int remove_object(lkv_storage *storage, uint32_t number, lkv_error *err)
     while (*link != NULL && (*link)->number != number) {
         link = &(*link)->next;
     }
-    if (*link != NULL) {
+    if (*link != NULL && offset > 0) {
+        rewind_object(storage, number, offset);
+    } else if (*link != NULL) {
         object *gone = *link;
         *link = gone->next;
         lkv_os_free(mem->os, gone->bytes);
@@ -258,10 +261,18 @@ static void unpin(lkv_storage *storage)
     (void)storage;
 }
 
+/* There are no copies. */
+static void forget(lkv_storage *storage, uint32_t number, uint64_t offset)
+{
+    (void)storage;
+    (void)number;
+    (void)offset;
+}
+
 static const lkv_storage_ops mem_ops = {
-    read_object, write_object, rewind_object, seal,       remove_object,
-    list,        sync_object,  read_root,     write_root, read_end,
-    publish_end, lock,         unlock,        pin,        unpin};
+    read_object, write_object, rewind_object, seal,     remove_object, list,
+    sync_object, read_root,    write_root,    read_end, publish_end,   lock,
+    unlock,      pin,          unpin,         forget};
 
 int lkv_storage_mem_open(const lkv_os *os, uint32_t block, lkv_storage **out)
 {
@@ -274,6 +285,7 @@ int lkv_storage_mem_open(const lkv_os *os, uint32_t block, lkv_storage **out)
     mem->base.block = block;
     mem->base.spill = LKV_SPILL_SIZE;
     mem->base.segment = LKV_SEGMENT_SIZE;
+    mem->base.fresh = 1; /* always: nothing is copied here */
     mem->base.atomic = 1;
     mem->os = os;
     *out = &mem->base;

@@ -1,12 +1,16 @@
 /*
  * store.c - the functions of litekv.h, composed of log, index and journal.
  *
- * A change goes in the order: make room in the journal and in the log (the storage may
- * fail here), then the index (memory may fail here), then append to both, which cannot
- * fail. So a change is done as a whole or not at all.
+ * The index is a tree in memory for the newest part of the log, and runs for the rest.
+ * A deleted key stays as a tombstone, since older runs may hold it.
  *
- * A deleted key stays in the index as a tombstone until the transaction ends: putting
- * the old location back then needs no memory, and a rollback cannot fail.
+ * A change goes in the order: make room in the journal and in the log, look up what the
+ * key had (the storage may fail here), then the tree (memory may fail here), then
+ * append to both, which cannot fail. So a change is done as a whole or not at all.
+ *
+ * A rollback puts the old places back into the tree from the journal, and cannot fail.
+ * Where a flush emptied the tree meanwhile it is left stale, and made anew from the log
+ * when it is asked next.
  */
 #include "store.h"
 
@@ -24,6 +28,8 @@ int lkv_open(lkv_storage *storage, const lkv_os *os, lkv_store **out)
         return LKV_NOMEM;
     }
     memset(store, 0, sizeof(*store));
+    store->flush_size = LKV_FLUSH_SIZE;
+    store->auto_compact = LKV_AUTO_COMPACT;
     lkv_log_init(&store->log, storage, os);
     lkv_journal_init(&store->journal, os);
     if (lkv_memindex_open(os, &store->index) != LKV_OK) {
@@ -38,8 +44,11 @@ void lkv_close(lkv_store *store)
 {
     if (store != NULL) {
         lkv_rollback(store);
+        store->work_void = 1;
+        lkv_work_sweep(store);
         lkv_memindex_close(store->index);
         lkv_journal_free(&store->journal);
+        lkv_os_free(store->log.os, store->counted.bytes);
         lkv_log_free(&store->log);
         lkv_os_free(store->log.os, store);
     }
@@ -83,8 +92,10 @@ int lkv_begin(lkv_store *store, int64_t wait_ms, lkv_error *err)
         return rc;
     }
     lkv_log_begin(&store->log);
-    store->deletes = 0;
+    store->log.begin.flushes = store->flushes;
+    store->paid = 0;
     store->prepared = 0;
+    store->prepared_flushes = store->flushes;
     return LKV_OK;
 }
 
@@ -93,99 +104,194 @@ int lkv_in_transaction(const lkv_store *store)
     return store->log.open;
 }
 
-/* Room for a record of `key` and `value` in journal and log. */
-static int make_room(lkv_store *store, lkv_bytes key, lkv_bytes value, lkv_error *err)
+static int look_up(lkv_store *store, lkv_bytes key, lkv_place *place, lkv_error *err)
+{
+    lkv_log *log = &store->log;
+    lkv_tops_search search;
+    uint64_t hash;
+    int rc;
+
+    if (log->runs == NULL || (log->runs->count == 0 && log->runs->parts == 0)) {
+        *place = lkv_memindex_get(store->index, key);
+        return LKV_OK;
+    }
+    hash = lkv_filter_hash(key);
+    rc = lkv_tops_ahead(&log->tops, log->runs, log->rewound, log->runs->count, key,
+                        hash, &search, err);
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    *place = lkv_memindex_get(store->index, key);
+    if (place->loc != LKV_NOWHERE) {
+        return LKV_OK;
+    }
+    rc = lkv_tops_find(&log->tops, &search, key, hash, place, err);
+    if (rc == LKV_ABSENT) {
+        rc = lkv_base_find(log, key, hash, place, err);
+    }
+    return rc == LKV_ABSENT ? LKV_OK : rc;
+}
+
+int lkv_lookup(lkv_store *store, lkv_bytes key, lkv_place *place, lkv_error *err)
+{
+    lkv_memo *memo = &store->memo;
+    int rc = lkv_store_ready(store, err);
+
+    *place = (lkv_place){LKV_NOWHERE, 0};
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    if (memo->known && memo->size == key.size &&
+        memcmp(memo->key, key.data, key.size) == 0) {
+        *place = memo->place;
+        return LKV_OK;
+    }
+    memo->known = 0;
+    rc = look_up(store, key, place, err);
+    if (rc == LKV_OK && key.size > 0 && key.size <= LKV_MEMO_KEY) {
+        memcpy(memo->key, key.data, key.size);
+        memo->size = key.size;
+        memo->place = *place;
+        memo->known = 1;
+    }
+    return rc;
+}
+
+static int is_live(lkv_place place)
+{
+    return place.loc != LKV_NOWHERE && lkv_loc_live(place.loc);
+}
+
+/* Room for a record of `size` bytes in journal and log, the index not stale. */
+static int make_room(lkv_store *store, size_t key_size, size_t size, lkv_error *err)
 {
     int rc;
     if (!store->log.open) {
         return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
     }
-    if (key.size > LKV_SEGMENT_MAX) { /* the log would say so after the journal grew */
+    if (key_size > LKV_SEGMENT_MAX) { /* the log would say so after the journal grew */
         return lkv_log_error(err, LKV_TOO_BIG, "the key is longer than a segment");
     }
-    rc = lkv_journal_reserve(&store->journal, key.size);
-    return rc == LKV_OK ? lkv_log_reserve(&store->log, lkv_format_size(key, value), err)
-                        : rc;
+    rc = lkv_store_ready(store, err);
+    if (rc == LKV_OK) {
+        rc = lkv_flush_if_due(store, err);
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_journal_reserve(&store->journal, key_size);
+    }
+    return rc == LKV_OK ? lkv_log_reserve(&store->log, size, err) : rc;
+}
+
+/* Puts a place into the tree, with what is needed to take it back. Cannot fail once the
+ * tree has taken it. */
+static int note(lkv_store *store, lkv_bytes key, lkv_loc loc, size_t size)
+{
+    lkv_place old;
+    int rc;
+    lkv_store_before_change(store);
+    rc = lkv_memindex_put(store->index, key, (lkv_place){loc, (uint32_t)size}, &old);
+    if (rc == LKV_OK) {
+        lkv_journal_add(&store->journal, key, old);
+    }
+    return rc;
 }
 
 int lkv_put(lkv_store *store, const lkv_row *row, lkv_error *err)
 {
-    lkv_loc old;
+    size_t size = lkv_format_size(row->key, row->value);
+    lkv_place had;
     int rc;
 
     if (row->tag > LKV_TAG_MAX) {
         return lkv_log_error(err, LKV_MISUSE, "the tag has more than two bits");
     }
-    rc = make_room(store, row->key, row->value, err);
+    rc = make_room(store, row->key.size, size, err);
+    if (rc == LKV_OK) {
+        rc = lkv_lookup(store, row->key, &had, err);
+    }
+    if (rc == LKV_OK) {
+        rc = note(store, row->key, lkv_log_place(&store->log, row->tag), size);
+    }
     if (rc != LKV_OK) {
         return rc;
     }
-    lkv_store_before_change(store);
-    rc = lkv_memindex_put(store->index, row->key, lkv_log_place(&store->log, row->tag),
-                          &old);
-    if (rc != LKV_OK) {
-        return rc;
-    }
-    lkv_journal_add(&store->journal, row->key, old);
     lkv_log_append(&store->log, LKV_KIND_PUT, row->tag, row->key, row->value);
-    if (old == LKV_NOWHERE || !lkv_loc_live(old)) {
-        store->live_keys++;
-    }
+    store->live_keys += !is_live(had);
+    store->live_bytes += size - (is_live(had) ? had.size : 0);
     return LKV_OK;
 }
 
 int lkv_delete(lkv_store *store, lkv_bytes key, lkv_error *err)
 {
     lkv_bytes nothing = {NULL, 0};
-    lkv_loc old;
-    int rc = lkv_exists(store, key);
+    size_t size = lkv_format_size(key, nothing);
+    lkv_place had;
+    int rc = make_room(store, key.size, size, err);
 
-    if (rc != LKV_OK) {
-        return rc;
-    }
-    rc = make_room(store, key, nothing, err);
     if (rc == LKV_OK) {
-        rc = lkv_memindex_put(store->index, key,
-                              lkv_log_place(&store->log, 0) | LKV_LOC_TOMBSTONE, &old);
+        rc = lkv_lookup(store, key, &had, err);
+    }
+    if (rc == LKV_OK && !is_live(had)) {
+        return LKV_ABSENT;
+    }
+    if (rc == LKV_OK) {
+        rc = note(store, key, lkv_log_place(&store->log, 0) | LKV_LOC_TOMBSTONE, size);
     }
     if (rc != LKV_OK) {
         return rc;
     }
-    lkv_journal_add(&store->journal, key, old);
     lkv_log_append(&store->log, LKV_KIND_TOMBSTONE, 0, key, nothing);
     store->live_keys--;
-    store->deletes++;
+    store->live_bytes -= had.size;
     return LKV_OK;
 }
 
 int lkv_mark(lkv_store *store, uint32_t *depth)
 {
-    int rc = LKV_MISUSE;
-    if (store->log.open) {
-        rc = lkv_log_mark_push(&store->log, store->journal.size, store->prepared,
-                               store->live_keys);
-    }
+    int rc = store->log.open ? lkv_log_mark_push(&store->log) : LKV_MISUSE;
     if (rc == LKV_OK) {
+        lkv_log_mark *mark = &store->log.marks[store->log.mark_count - 1];
+        mark->journal = store->journal.size;
+        mark->prepared = store->prepared;
+        mark->prepared_flushes = store->prepared_flushes;
+        mark->live_keys = store->live_keys;
+        mark->live_bytes = store->live_bytes;
+        mark->flushes = store->flushes;
         *depth = (uint32_t)store->log.mark_count - 1;
     }
     return rc;
 }
 
-static void undo(lkv_store *store, size_t journal)
+/* Back to where the journal had such a size and there had been such flushes. */
+static void undo(lkv_store *store, size_t journal, uint64_t flushes)
 {
     lkv_store_before_change(store);
-    lkv_journal_undo(&store->journal, store->index, journal);
+    if (flushes == store->flushes && !store->stale) {
+        lkv_journal_undo(&store->journal, store->index, journal);
+    } else {
+        lkv_journal_clear(&store->journal);
+        lkv_memindex_clear(store->index);
+        store->stale = 1;
+        store->flushes++; /* what older marks know of the journal is void */
+    }
+    store->work_void = 1;
     store->undone++;
 }
 
 void lkv_rollback_to(lkv_store *store, uint32_t depth)
 {
     if (depth < store->log.mark_count) {
-        const lkv_log_mark *mark = &store->log.marks[depth];
-        undo(store, mark->journal);
+        lkv_log_mark *mark = &store->log.marks[depth];
+        undo(store, mark->journal, mark->flushes);
         store->prepared = mark->prepared;
+        store->prepared_flushes = mark->prepared_flushes;
         store->live_keys = mark->live_keys;
+        store->live_bytes = mark->live_bytes;
         lkv_log_rewind(&store->log, mark);
+        if (mark->flushes != store->flushes) {
+            mark->flushes = store->flushes;
+            mark->journal = 0;
+        }
         lkv_log_mark_pop(&store->log, depth + 1);
     }
 }
@@ -195,13 +301,26 @@ void lkv_release(lkv_store *store, uint32_t depth)
     lkv_log_mark_pop(&store->log, depth);
 }
 
+int lkv_store_prepare(lkv_store *store, lkv_error *err)
+{
+    int rc = LKV_OK;
+    if (lkv_log_changed(&store->log)) {
+        rc = lkv_log_prepare(&store->log, store->live_keys, store->live_bytes, err);
+        if (rc == LKV_OK) {
+            store->prepared = store->journal.size;
+            store->prepared_flushes = store->flushes;
+        }
+    }
+    return rc;
+}
+
 int lkv_prepare(lkv_store *store, lkv_error *err)
 {
     int rc = LKV_OK;
-    if (store->log.open) {
-        rc = lkv_log_prepare(&store->log, store->live_keys, err);
+    if (store->log.open && lkv_log_changed(&store->log)) {
+        rc = lkv_pay(store, err);
         if (rc == LKV_OK) {
-            store->prepared = store->journal.size;
+            rc = lkv_store_prepare(store, err);
         }
     }
     return rc;
@@ -218,13 +337,10 @@ void lkv_commit(lkv_store *store)
     if (!store->log.open) {
         return;
     }
-    if (store->journal.size > store->prepared) {
-        undo(store, store->prepared);
+    if (lkv_log_changed(&store->log)) { /* since the last prepare */
+        undo(store, store->prepared, store->prepared_flushes);
         store->live_keys = store->log.at.live_keys;
-    }
-    if (store->deletes > 0) {
-        lkv_store_before_change(store);
-        lkv_journal_bury(&store->journal, store->index);
+        store->live_bytes = store->log.at.live_bytes;
     }
     lkv_log_commit(&store->log);
     leave(store);
@@ -233,9 +349,10 @@ void lkv_commit(lkv_store *store)
 void lkv_rollback(lkv_store *store)
 {
     if (store->log.open) {
-        undo(store, 0);
+        undo(store, 0, store->log.begin.flushes);
         lkv_log_rollback(&store->log);
         store->live_keys = store->log.at.live_keys;
+        store->live_bytes = store->log.at.live_bytes;
         leave(store);
     }
 }
@@ -245,10 +362,11 @@ uint64_t lkv_rollbacks(const lkv_store *store)
     return store->log.rollbacks;
 }
 
-int lkv_exists(lkv_store *store, lkv_bytes key)
+int lkv_exists(lkv_store *store, lkv_bytes key, lkv_error *err)
 {
-    lkv_loc loc = lkv_memindex_get(store->index, key);
-    return loc != LKV_NOWHERE && lkv_loc_live(loc) ? LKV_OK : LKV_ABSENT;
+    lkv_place place;
+    int rc = lkv_lookup(store, key, &place, err);
+    return rc != LKV_OK ? rc : is_live(place) ? LKV_OK : LKV_ABSENT;
 }
 
 int lkv_store_read(lkv_store *store, lkv_loc loc, lkv_bytes key, lkv_row *row,
@@ -271,11 +389,12 @@ int lkv_store_read(lkv_store *store, lkv_loc loc, lkv_bytes key, lkv_row *row,
 
 int lkv_get(lkv_store *store, lkv_bytes key, lkv_row *row, lkv_error *err)
 {
-    lkv_loc loc = lkv_memindex_get(store->index, key);
-    if (loc == LKV_NOWHERE || !lkv_loc_live(loc)) {
-        return LKV_ABSENT;
+    lkv_place place;
+    int rc = lkv_lookup(store, key, &place, err);
+    if (rc != LKV_OK || !is_live(place)) {
+        return rc == LKV_OK ? LKV_ABSENT : rc;
     }
-    return lkv_store_read(store, loc, key, row, err);
+    return lkv_store_read(store, place.loc, key, row, err);
 }
 
 uint64_t lkv_views(const lkv_store *store)
@@ -286,34 +405,4 @@ uint64_t lkv_views(const lkv_store *store)
 uint64_t lkv_count(const lkv_store *store)
 {
     return store->live_keys;
-}
-
-int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err)
-{
-    lkv_log_scan scan = {.log = &store->log, .offset = LKV_SEGMENT_HEADER};
-    lkv_record record;
-    lkv_loc loc;
-    int rc;
-
-    memset(stats, 0, sizeof(*stats));
-    if (!store->log.known) {
-        return LKV_OK;
-    }
-    stats->live_keys = store->live_keys;
-    stats->segments = store->log.count;
-    stats->revision = store->log.at.revision;
-    stats->index_memory = lkv_memindex_memory(store->index);
-    for (size_t i = 0; i < store->log.count; i++) {
-        stats->log_bytes += lkv_log_limit(&store->log, i);
-    }
-    while ((rc = lkv_log_next(&scan, &record, &loc, err)) == LKV_OK) {
-        if (record.kind == LKV_KIND_COMMIT) {
-            continue;
-        }
-        stats->records++;
-        if (lkv_loc_live(loc) && lkv_memindex_get(store->index, record.key) == loc) {
-            stats->live_bytes += record.size;
-        }
-    }
-    return rc == LKV_ABSENT ? LKV_OK : rc;
 }

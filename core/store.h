@@ -1,24 +1,59 @@
 /*
  * store.h - the store's own parts, for the files that make it up: store.c, recover.c,
- * cursor.c.
+ * cursor.c, flush.c, slice.c.
  */
 #ifndef LKV_STORE_H
 #define LKV_STORE_H
 
+#include "compact.h"
 #include "journal.h"
 #include "log.h"
 #include "memindex.h"
+#include "merge.h"
+
+/* So many bytes of log are indexed in memory before they become a run. */
+#ifndef LKV_FLUSH_SIZE
+#define LKV_FLUSH_SIZE (512u << 10)
+#endif
+/* A part is ended before it would grow past so many times that. */
+#define LKV_PART_FLUSHES 16u
+
+/* Thousandths of the log that are dead when commits begin to compact it. */
+#define LKV_AUTO_COMPACT 500u
+
+/* What the last lookup found: an INSERT asks for its key once to see whether it is
+ * there, and once more to put it. */
+#define LKV_MEMO_KEY 64u
+typedef struct lkv_memo {
+    int known;
+    size_t size;
+    lkv_place place;
+    uint8_t key[LKV_MEMO_KEY]; /* longer ones are not kept */
+} lkv_memo;
 
 struct lkv_store {
     lkv_log log;
-    lkv_memindex
-        *index; /* every key that is live; in a transaction also its tombstones */
+    /* The newest records, tombstones included: what the log's runs do not cover. */
+    lkv_memindex *index;
+    int stale; /* `index` must be made anew before it is asked: a rollback went back
+                  past a flush */
     lkv_journal journal;
-    size_t prepared; /* bytes of the journal that the last lkv_prepare() covers */
-    uint64_t live_keys;
-    uint64_t deletes; /* in this transaction: tombstones may be in the index */
-    uint64_t undone;  /* moves when records that locations name may have gone */
+    size_t prepared; /* bytes of the journal that the last lkv_prepare() covers ... */
+    uint64_t prepared_flushes; /* ... and `flushes` then */
+    uint64_t live_keys, live_bytes;
+    uint64_t undone;   /* moves when records that locations name may have gone */
+    uint64_t flushes;  /* moves when the index in memory becomes a run */
+    uint64_t paid;     /* bytes written for runs in this transaction, beyond flushes */
+    lkv_merge *merges; /* at work here; each goes with an entry of log.runs */
+    lkv_compaction *compaction; /* at work here on the pass of log.runs, or NULL */
+    int work_void; /* a rollback came: merges and compaction are to be forgotten */
+    int work_off;  /* a run, part or segment is damaged */
+    unsigned auto_compact; /* when the root has no word of it */
+    uint32_t flush_size;
+    lkv_buffer counted; /* measure.c: records of committed segments; empty when the log
+                           is another */
     lkv_cursor *cursors;
+    lkv_memo memo;
 };
 
 struct lkv_cursor {
@@ -26,12 +61,23 @@ struct lkv_cursor {
     lkv_cursor *next, **link; /* the store's list */
     enum lkv_cursor_state {
         LKV_CURSOR_NOWHERE,
-        LKV_CURSOR_ON,    /* `at` stands on the row */
-        LKV_CURSOR_SAVED, /* the index changed: the row's key is in `key` */
+        LKV_CURSOR_ON,    /* the sources stand at or behind the row */
+        LKV_CURSOR_SAVED, /* the index in memory changed: the row's key is in `key` */
         LKV_CURSOR_LOST,  /* it changed, and there was no memory for the key */
     } state;
-    lkv_memindex_cursor at;
-    lkv_loc loc;     /* the row's record when the cursor came */
+    int forward;
+    /* The sources, oldest first: the base, one for each run of `runs`, and the index in
+     * memory. */
+    lkv_runs *runs; /* held; NULL before the first move */
+    lkv_base_cursor base;
+    lkv_run_cursor *run;
+    lkv_memindex_cursor memory;
+    uint8_t *on;     /* whether source i stands on a key; the last one is memory */
+    uint8_t *equal;  /* whether that is the row's key */
+    uint32_t count;  /* of sources */
+    uint32_t best;   /* the newest source that has the row's key */
+    uint32_t second; /* a source with the next key after it, or `count` */
+    lkv_place place; /* the row's record when the cursor came */
     uint64_t undone; /* store->undone then */
     uint8_t *key;
     size_t key_size, key_capacity;
@@ -39,16 +85,61 @@ struct lkv_cursor {
 
 /* recover.c: see lkv_refresh(). */
 LKV_MUST_CHECK int lkv_recover(lkv_store *store, lkv_error *err);
+/* Makes the index in memory whole again when a rollback left it stale. */
+LKV_MUST_CHECK int lkv_refill(lkv_store *store, lkv_error *err);
+
+static inline int lkv_store_ready(lkv_store *store, lkv_error *err)
+{
+    return store->stale ? lkv_refill(store, err) : LKV_OK;
+}
+
+/* store.c: what the store knows of `key`; a location of LKV_NOWHERE when nothing. */
+LKV_MUST_CHECK int lkv_lookup(lkv_store *store, lkv_bytes key, lkv_place *place,
+                              lkv_error *err);
+
+/* flush.c. After an error the store is as it was, or the storage's owner has rolled the
+ * transaction back. */
+
+/* The index in memory becomes the newest run; the tail moves to the end of the log. */
+LKV_MUST_CHECK int lkv_flush(lkv_store *store, lkv_error *err);
+/* The same of an index in memory that knows the log up to `tail` and no further. */
+LKV_MUST_CHECK int lkv_flush_at(lkv_store *store, const lkv_tail *tail,
+                                uint64_t tail_at, lkv_error *err);
+/* Works on a merge; `*blocks` becomes what is left to spend. LKV_ABSENT: there is
+ * none. */
+LKV_MUST_CHECK int lkv_merge_some(lkv_store *store, uint32_t *blocks, lkv_error *err);
+/* A copy of the list of runs, of such lengths; the entries of the parts and of what is
+ * not longer are copied. NULL without memory. */
+lkv_runs *lkv_flush_copy(const lkv_store *store, uint32_t count, uint32_t merges,
+                         uint32_t gone);
+/* Lets go of merges and of a compaction that the list does not name as they stand. */
+void lkv_work_sweep(lkv_store *store);
+
+/* store.c: lkv_prepare() without paying. */
+LKV_MUST_CHECK int lkv_store_prepare(lkv_store *store, lkv_error *err);
+
+/* slice.c: before a record is appended: makes a run of the index in memory when the log
+ * has grown enough since the last one, and works as far as the transaction pays. */
+LKV_MUST_CHECK int lkv_flush_if_due(lkv_store *store, lkv_error *err);
+/* Works on merges and compaction in a transaction that is about to be committed. */
+LKV_MUST_CHECK int lkv_pay(lkv_store *store, lkv_error *err);
+/* Bytes that merging and compaction have still to write, as far as is known. */
+uint64_t lkv_work_left(const lkv_store *store);
+/* Bytes of the log, and of what they would be with nothing dead. */
+uint64_t lkv_log_bytes(const lkv_store *store);
+uint64_t lkv_live_size(const lkv_store *store);
 
 /* The put at `loc`, which is of `key`. Valid and errors as lkv_get(). */
 LKV_MUST_CHECK int lkv_store_read(lkv_store *store, lkv_loc loc, lkv_bytes key,
                                   lkv_row *row, lkv_error *err);
 
-/* cursor.c: to be called before keys enter or leave the index. */
+/* cursor.c: to be called before keys enter or leave the index in memory, and before the
+ * list of runs becomes one that leads to other places. */
 void lkv_cursor_save_all(lkv_store *store);
 
 static inline void lkv_store_before_change(lkv_store *store)
 {
+    store->memo.known = 0;
     if (store->cursors != NULL) {
         lkv_cursor_save_all(store);
     }

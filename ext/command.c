@@ -1,51 +1,242 @@
 /*
  * command.c - INSERT INTO kv(kv) VALUES(command): the hidden column named as the table.
+ *
+ *   'auto_compact=SHARE'   From now on commits compact when more than this share of the
+ *                          log is dead; as the option of CREATE VIRTUAL TABLE, which it
+ *                          wins over. SQLITE_ERROR when it is no number from 0 to below
+ *                          1, `on` or `off`.
+ *   'compact'              Compacts to the end.
+ *   'compact=BYTES'        Writes about as many bytes of that, at least one record.
+ *   'import'               Takes the BLOB in the first value column, which
+ *                          litekv_export_index() gave, for the index. SQLITE_ERROR when
+ *                          it is not one of this log; nothing is changed then.
+ *   'integrity-check'      Reads all of log and index; SQLITE_CORRUPT_VTAB with the
+ * first problem. 'rebuild'              Makes the index anew from the log.
+ *
+ * Names are read in any case; no row is written. What a command does belongs to the
+ * transaction, and each can be interrupted, which undoes it. A function that runs one
+ * finds its number in `handle->answer`, and hands in what a column cannot hold by
+ * `handle->source`. So a path comes by litekv_import_index() only, which a trigger
+ * cannot call.
  */
+#include "storage_db.h"
 #include "table.h"
 
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
 
-/* Reads the whole log, every checksum included. */
-static int integrity_check(lkv_table *table)
+#define SLICE_SIZE                                                                     \
+    (1 << 20) /* bytes that compaction writes between looks at the user */
+
+typedef struct call {
+    lkv_table *table;
+    lkv_handle *handle;
+    const char *argument;    /* behind the `=` */
+    sqlite3_value **columns; /* of the statement: key, values, command */
+    lkv_error err;
+} call;
+
+/* What core's `status` is to SQLite. */
+static int end(call *of, int status)
 {
-    lkv_handle *handle = table->handle;
-    lkv_error err = {0};
-    lkv_stats stats;
     char *text = NULL;
-    int rc = lkv_handle_refresh(handle, &text);
+    int rc = lkv_handle_status(of->handle, status, &of->err, &text);
+    return lkv_table_error(of->table, rc, text);
+}
+
+static int refuse(call *of, char *text)
+{
+    return lkv_table_error(of->table, text == NULL ? SQLITE_NOMEM : SQLITE_ERROR, text);
+}
+
+/* Opens the store's transaction, if there is none. */
+static int begin(call *of)
+{
+    char *text = NULL;
+    int rc = lkv_handle_begin(of->handle, &text);
+    return lkv_table_error(of->table, rc, text);
+}
+
+static int auto_compact(call *of)
+{
+    unsigned share;
+    int rc;
+    if (lkv_declaration_share(of->argument, &share) != SQLITE_OK) {
+        return refuse(of, sqlite3_mprintf("litekv: \"%w\": \"auto_compact\": \"%s\" is "
+                                          "not a share of dead bytes; " LKV_SHARE_FORM,
+                                          of->table->name, of->argument));
+    }
+    rc = begin(of);
+    return rc != SQLITE_OK
+               ? rc
+               : end(of, lkv_set_auto_compact(of->handle->store, share, &of->err));
+}
+
+/* Bytes of log and index in the storage. */
+static uint64_t stored(const lkv_handle *handle)
+{
+    lkv_stats stats;
+    lkv_sizes(handle->store, &stats);
+    return stats.log_bytes + stats.run_bytes;
+}
+
+static int compact(call *of)
+{
+    uint64_t before, after, left;
+    int rc = begin(of);
 
     if (rc != SQLITE_OK) {
-        return lkv_table_error(table, rc, text);
+        return rc;
     }
-    rc = lkv_measure(handle->store, &stats, &err);
-    rc = lkv_handle_status(handle, rc, &err, &text);
-    return lkv_table_error(table, rc, text);
+    before = stored(of->handle);
+    do {
+        rc = lkv_compact(of->handle->store, SLICE_SIZE, &left, &of->err);
+        if (rc == LKV_OK && left > 0) {
+            rc = lkv_storage_db_go_on(of->handle->storage);
+        }
+    } while (rc == LKV_OK && left > 0);
+    if (rc == LKV_OK) {
+        after = stored(of->handle);
+        of->handle->answer = after < before ? (sqlite3_int64)(before - after) : 0;
+    }
+    return end(of, rc);
+}
+
+static int compact_some(call *of)
+{
+    uint64_t budget = 0, left;
+    size_t size = strlen(of->argument);
+    int rc;
+
+    if (size == 0 || size > 18 || strspn(of->argument, "0123456789") != size) {
+        return refuse(of,
+                      sqlite3_mprintf("litekv: \"%w\": \"compact\": \"%s\" is not a "
+                                      "number of bytes",
+                                      of->table->name, of->argument));
+    }
+    for (size_t i = 0; i < size; i++) {
+        budget = budget * 10 + (uint64_t)(of->argument[i] - '0');
+    }
+    rc = begin(of);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = lkv_compact(of->handle->store, budget > 0 ? budget : 1, &left, &of->err);
+    of->handle->answer = rc == LKV_OK ? (sqlite3_int64)left : 0;
+    return end(of, rc);
+}
+
+static int read_blob(void *arg, uint64_t offset, void *out, size_t size)
+{
+    sqlite3_value *blob = arg;
+    const uint8_t *bytes = sqlite3_value_blob(blob);
+    uint64_t have = (uint64_t)sqlite3_value_bytes(blob);
+    if (offset > have || size > have - offset) {
+        return LKV_CORRUPT;
+    }
+    if (size > 0) {
+        memcpy(out, bytes + offset, size);
+    }
+    return LKV_OK;
+}
+
+static int import(call *of)
+{
+    const lkv_source *source = of->handle->source;
+    lkv_source own = {read_blob, NULL, 0};
+    int rc;
+
+    if (source == NULL) {
+        own.arg = of->table->declaration.columns > 1 ? of->columns[1] : NULL;
+        if (own.arg == NULL || sqlite3_value_type(own.arg) != SQLITE_BLOB) {
+            return refuse(of,
+                          sqlite3_mprintf(
+                              "litekv: \"%w\": import takes a BLOB in the first value "
+                              "column; for a file there is litekv_import_index()",
+                              of->table->name));
+        }
+        own.size = (uint64_t)sqlite3_value_bytes(own.arg);
+        source = &own;
+    }
+    rc = begin(of);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = lkv_import(of->handle->store, source, &of->err);
+    if (rc == LKV_CORRUPT) { /* what came is wrong: no reason to restore the table */
+        return refuse(
+            of, sqlite3_mprintf("litekv: \"%w\": %s", of->table->name, of->err.text));
+    }
+    of->handle->answer = (sqlite3_int64)lkv_count(of->handle->store);
+    return end(of, rc);
+}
+
+static int integrity_check(call *of)
+{
+    char *text = NULL;
+    int rc = lkv_handle_refresh(of->handle, &text);
+
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_verify(of->handle, &text);
+    }
+    return lkv_table_error(of->table, rc, text);
+}
+
+static int rebuild(call *of)
+{
+    int rc = begin(of);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = lkv_rebuild(of->handle->store, &of->err);
+    of->handle->answer = (sqlite3_int64)lkv_count(of->handle->store);
+    return end(of, rc);
 }
 
 static const struct {
-    const char *name;
-    int (*run)(lkv_table *table);
+    const char *name;     /* as an error lists them, in order of the alphabet */
+    const char *argument; /* what it is called, or NULL */
+    int (*run)(call *of);
 } commands[] = {
-    {"integrity-check", integrity_check},
+    {"auto_compact", "SHARE", auto_compact},    {"compact", NULL, compact},
+    {"compact", "BYTES", compact_some},         {"import", NULL, import},
+    {"integrity-check", NULL, integrity_check}, {"rebuild", NULL, rebuild},
 };
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-int lkv_command(lkv_table *table, sqlite3_value *command)
+static int unknown(call *of, const char *command)
 {
-    const char *name = (const char *)sqlite3_value_text(command);
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    sqlite3_str_appendf(text, "litekv: \"%w\": unknown command \"%s\"; commands are ",
+                        of->table->name, command);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        sqlite3_str_appendf(text, "%s%s%s%s", i > 0 ? ", " : "", commands[i].name,
+                            commands[i].argument != NULL ? "=" : "",
+                            commands[i].argument != NULL ? commands[i].argument : "");
+    }
+    return refuse(of, sqlite3_str_finish(text));
+}
 
-    if (name == NULL) {
+int lkv_command(lkv_table *table, sqlite3_value **columns)
+{
+    const char *command =
+        (const char *)sqlite3_value_text(columns[table->declaration.columns]);
+    call of = {.table = table, .handle = table->handle, .columns = columns};
+    size_t size;
+
+    if (command == NULL) {
         return SQLITE_NOMEM;
     }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (sqlite3_stricmp(name, commands[i].name) == 0) {
-            return commands[i].run(table);
+    table->handle->answer = 0;
+    size = strcspn(command, "=");
+    of.argument = command[size] == 0 ? NULL : command + size + 1;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strlen(commands[i].name) == size &&
+            sqlite3_strnicmp(command, commands[i].name, (int)size) == 0 &&
+            (commands[i].argument == NULL) == (of.argument == NULL)) {
+            return commands[i].run(&of);
         }
     }
-    return lkv_table_error(
-        table, SQLITE_ERROR,
-        sqlite3_mprintf("litekv: \"%w\": unknown command \"%s\"; commands are "
-                        "integrity-check",
-                        table->name, name));
+    return unknown(&of, command);
 }

@@ -9,13 +9,23 @@
 #include "storage_db.h"
 
 enum lkv_db_statement {
-    LKV_DB_READ,
-    LKV_DB_LAST,
-    LKV_DB_NEXT,
+    LKV_DB_READ, /* one for each kind of object, in the order of storage.h */
+    LKV_DB_READ_PART,
+    LKV_DB_READ_RUN,
     LKV_DB_PUT,
+    LKV_DB_PUT_PART,
+    LKV_DB_PUT_RUN,
     LKV_DB_CUT,
+    LKV_DB_CUT_PART,
+    LKV_DB_CUT_RUN,
+    LKV_DB_NEXT,
+    LKV_DB_NEXT_PART,
+    LKV_DB_NEXT_RUN,
+    LKV_DB_LAST,
     LKV_DB_READ_ROOT,
     LKV_DB_PUT_ROOT,
+    LKV_DB_PIN,
+    LKV_DB_GO_ON,
     LKV_DB_STATEMENTS
 };
 
@@ -54,6 +64,13 @@ static inline storage_db *self(lkv_storage *storage)
     return (storage_db *)storage;
 }
 
+/* The statement of `which` three for the kind of `object`. */
+static inline enum lkv_db_statement lkv_db_of(enum lkv_db_statement which,
+                                              uint32_t object)
+{
+    return which + (object >= LKV_PART_FIRST) + (object >= LKV_RUN_FIRST);
+}
+
 static inline sqlite3_int64 lkv_db_block_id(const storage_db *db, uint32_t object,
                                             uint64_t offset)
 {
@@ -67,7 +84,8 @@ int lkv_db_step(storage_db *db, sqlite3_stmt *statement);
 int lkv_db_run(storage_db *db, sqlite3_stmt *statement);
 int lkv_db_put(storage_db *db, enum lkv_db_statement which, sqlite3_int64 id,
                const void *data, size_t size);
-int lkv_db_cut(storage_db *db, sqlite3_int64 first, sqlite3_int64 last);
+int lkv_db_cut(storage_db *db, enum lkv_db_statement which, sqlite3_int64 first,
+               sqlite3_int64 last);
 int lkv_db_row(storage_db *db, sqlite3_stmt *statement);
 
 /* storage_db.c */

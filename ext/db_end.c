@@ -68,7 +68,7 @@ static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end)
             db->end.offset < 2 * LKV_END_SIZE ? 0 : db->end.offset - 2 * LKV_END_SIZE;
         lkv_cache_drop(db->cache,
                        (uint64_t)lkv_db_block_id(db, db->end.segment, offset),
-                       UINT64_MAX);
+                       ((uint64_t)LKV_RUN_FIRST << 32) - 1);
     }
     db->end = *end;
     db->end_known = db->end_stands = 1;
@@ -140,7 +140,7 @@ int lkv_db_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err)
     }
     if (rc == LKV_OK &&
         db->greatest > id) { /* rows of what was undone in this transaction */
-        rc = lkv_db_cut(db, id + 1, INT64_MAX);
+        rc = lkv_db_cut(db, LKV_DB_CUT, id + 1, INT64_MAX);
         db->greatest = rc == LKV_OK ? id : db->greatest;
     }
     if (rc == LKV_OK) {

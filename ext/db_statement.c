@@ -16,10 +16,22 @@ static const char *const sql[LKV_DB_STATEMENTS] = {
     [LKV_DB_READ] = "SELECT block FROM \"%w\".\"%w_log\" WHERE id=?1",
     [LKV_DB_LAST] = "SELECT block, id FROM \"%w\".\"%w_log\" ORDER BY id DESC LIMIT 1",
     [LKV_DB_NEXT] = "SELECT id FROM \"%w\".\"%w_log\" WHERE id>=?1 ORDER BY id LIMIT 1",
+    [LKV_DB_NEXT_PART] =
+        "SELECT id FROM \"%w\".\"%w_base\" WHERE id>=?1 ORDER BY id LIMIT 1",
+    [LKV_DB_NEXT_RUN] =
+        "SELECT id FROM \"%w\".\"%w_index\" WHERE id>=?1 ORDER BY id LIMIT 1",
     [LKV_DB_PUT] = "REPLACE INTO \"%w\".\"%w_log\"(id, block) VALUES(?1, ?2)",
     [LKV_DB_CUT] = "DELETE FROM \"%w\".\"%w_log\" WHERE id>=?1 AND id<=?2",
+    [LKV_DB_READ_PART] = "SELECT block FROM \"%w\".\"%w_base\" WHERE id=?1",
+    [LKV_DB_PUT_PART] = "REPLACE INTO \"%w\".\"%w_base\"(id, block) VALUES(?1, ?2)",
+    [LKV_DB_CUT_PART] = "DELETE FROM \"%w\".\"%w_base\" WHERE id>=?1 AND id<=?2",
+    [LKV_DB_READ_RUN] = "SELECT block FROM \"%w\".\"%w_index\" WHERE id=?1",
+    [LKV_DB_PUT_RUN] = "REPLACE INTO \"%w\".\"%w_index\"(id, block) VALUES(?1, ?2)",
+    [LKV_DB_CUT_RUN] = "DELETE FROM \"%w\".\"%w_index\" WHERE id>=?1 AND id<=?2",
     [LKV_DB_READ_ROOT] = "SELECT block FROM \"%w\".\"%w_root\" WHERE id=1",
     [LKV_DB_PUT_ROOT] = "REPLACE INTO \"%w\".\"%w_root\"(id, block) VALUES(?1, ?2)",
+    [LKV_DB_PIN] = "SELECT 1 FROM \"%w\".\"%w_log\" LIMIT 1",
+    [LKV_DB_GO_ON] = "SELECT 1",
 };
 
 int lkv_db_fail(storage_db *db, int rc)
@@ -108,10 +120,11 @@ int lkv_db_put(storage_db *db, enum lkv_db_statement which, sqlite3_int64 id,
     return rc;
 }
 
-int lkv_db_cut(storage_db *db, sqlite3_int64 first, sqlite3_int64 last)
+int lkv_db_cut(storage_db *db, enum lkv_db_statement which, sqlite3_int64 first,
+               sqlite3_int64 last)
 {
     sqlite3_stmt *statement;
-    int rc = lkv_db_prepare(db, LKV_DB_CUT, &statement);
+    int rc = lkv_db_prepare(db, which, &statement);
     if (rc != LKV_OK) {
         return rc;
     }

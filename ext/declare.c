@@ -116,24 +116,61 @@ static int refuse(char **text, char *message)
     return message == NULL ? SQLITE_NOMEM : SQLITE_ERROR;
 }
 
-static int read_option(lkv_declaration *declaration, const char *name,
-                       const char *value, char **text)
+/* Thousandths of a number below 1, which may lack digits on either side of its point
+ * (strtod would want the point of the locale). What is not 0 stays so. */
+static int read_share(const char *value, unsigned *out)
 {
-    long long kib = 0;
-    size_t size = strlen(value);
+    size_t zeros = strspn(value, "0");
+    const char *at = value + zeros + (value[zeros] == '.');
+    size_t digits = strspn(at, "0123456789");
+    unsigned share = 0;
 
-    if (sqlite3_stricmp(name, "cache") != 0) {
-        return refuse(
-            text,
-            sqlite3_mprintf("litekv: unknown option \"%s\"; options are cache", name));
+    if (zeros + digits == 0 || at[digits] != 0 || (digits > 0 && at == value + zeros)) {
+        return SQLITE_ERROR;
     }
-    if (declaration->has_cache) {
-        return refuse(text, sqlite3_mprintf("litekv: option \"cache\" is given twice"));
+    for (size_t i = 0; i < 3; i++) {
+        share = share * 10 + (i < digits ? (unsigned)(at[i] - '0') : 0);
     }
+    share += digits > 3 && at[3] >= '5' && share < 999;
+    if (share == 0 && strspn(at, "0") < digits) {
+        share = 1;
+    }
+    *out = share;
+    return SQLITE_OK;
+}
+
+int lkv_declaration_share(const char *value, unsigned *out)
+{
+    if (sqlite3_stricmp(value, "on") == 0) {
+        *out = LKV_COMPACT_SHARE;
+        return SQLITE_OK;
+    }
+    if (sqlite3_stricmp(value, "off") == 0) {
+        *out = 0;
+        return SQLITE_OK;
+    }
+    return read_share(value, out);
+}
+
+static int read_auto_compact(lkv_declaration *declaration, const char *value,
+                             char **text)
+{
+    if (lkv_declaration_share(value, &declaration->auto_compact) != SQLITE_OK) {
+        return refuse(text,
+                      sqlite3_mprintf("litekv: option \"auto_compact\": \"%s\" is "
+                                      "not a share of dead bytes; " LKV_SHARE_FORM,
+                                      value));
+    }
+    return SQLITE_OK;
+}
+
+static int read_cache(lkv_declaration *declaration, const char *value, char **text)
+{
+    size_t size = strlen(value);
+    long long kib = -1;
+
     if (size > 0 && size <= 10 && strspn(value, "0123456789") == size) {
         kib = atoll(value);
-    } else {
-        kib = -1;
     }
     if (kib < 0 || kib > 2147483647) {
         return refuse(
@@ -142,8 +179,37 @@ static int read_option(lkv_declaration *declaration, const char *name,
                                   value));
     }
     declaration->cache_kib = (int)kib;
-    declaration->has_cache = 1;
     return SQLITE_OK;
+}
+
+static const struct {
+    const char *name; /* in order of the alphabet, as an error lists them */
+    int (*read)(lkv_declaration *declaration, const char *value, char **text);
+} options[] = {{"auto_compact", read_auto_compact}, {"cache", read_cache}};
+#define OPTIONS (sizeof(options) / sizeof(options[0]))
+
+static int read_option(lkv_declaration *declaration, const char *name,
+                       const char *value, char **text)
+{
+    sqlite3_str *list;
+
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (sqlite3_stricmp(name, options[i].name) != 0) {
+            continue;
+        }
+        if ((declaration->given & 1u << i) != 0) {
+            return refuse(text, sqlite3_mprintf("litekv: option \"%s\" is given twice",
+                                                options[i].name));
+        }
+        declaration->given |= 1u << i;
+        return options[i].read(declaration, value, text);
+    }
+    list = sqlite3_str_new(NULL);
+    sqlite3_str_appendf(list, "litekv: unknown option \"%s\"; options are ", name);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        sqlite3_str_appendf(list, "%s%s", i > 0 ? ", " : "", options[i].name);
+    }
+    return refuse(text, sqlite3_str_finish(list));
 }
 
 static const char *const constraints[] = {
@@ -387,6 +453,7 @@ int lkv_declaration_read(lkv_declaration *declaration, int argc,
     int rc = lkv_declaration_check_table(argv[2], text);
     memset(declaration, 0, sizeof(*declaration));
     declaration->cache_kib = LKV_CACHE_KIB;
+    declaration->auto_compact = LKV_COMPACT_SHARE;
     for (int i = 3; i < argc && rc == SQLITE_OK; i++) {
         rc = read_argument(declaration, argv[i], argv[2], text);
     }

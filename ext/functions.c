@@ -1,19 +1,46 @@
 /*
- * functions.c - SQL functions.
+ * functions.c - the SQL functions, and the short ones among them.
  *
- *   litekv_version()    text: the version of this extension
- *   litekv_stats(t)     text: JSON about the table `t`, named as 'kv' or 'schema.kv';
- * reads the whole log once
+ * A table `t` is named by a text, 'kv' or 'schema.kv'. When an argument is NULL, so is
+ * the result, and nothing is done. Every function about a table fails with SQLITE_ERROR
+ * when there is none of that name, and as a statement that reads or writes it would:
+ * SQLITE_BUSY, SQLITE_READONLY, SQLITE_CORRUPT_VTAB with the place of the damage,
+ * SQLITE_INTERRUPT, ...
+ *
+ *   litekv_version()
+ *      Text: the version of this extension.
+ *   litekv_stats(t)
+ *      Text: JSON about the table; reads the log once.
+ *   litekv_verify(t)
+ *      Text: 'ok' after all of log and index was read and is right, or the first
+ *      problem. Writes nothing.
+ *   litekv_compact(t)
+ *      Compacts to the end; the bytes of log and index that this gave back, 0 or more.
+ *   litekv_compact(t, budget)
+ *      The same in pieces: writes about `budget` bytes, at least one record; the bytes
+ *      that are still to be written, 0 when there is nothing left to do. SQLITE_ERROR
+ *      when the budget is no integer from 0 on.
+ *   litekv_rebuild_index(t)
+ *      Makes the index anew from the log; the number of keys.
+ *   litekv_export_index(t), litekv_export_index(t, path[, 'replace']),
+ *   litekv_import_index(t, path or BLOB)
+ *      See export.c.
+ *   litekv_segments(t)
+ *      Table-valued: see tables.c.
+ *
+ * Those that can take a path come directly from the application or not at all
+ * (SQLITE_DIRECTONLY): a database from elsewhere must not read and write files by a
+ * view or trigger. The others are as harmless as the table itself.
  */
-#include "handle.h"
+#include "functions.h"
+
 #include "storage_db.h"
-#include "table.h"
-
-#include "../core/storage.h"
-
-#include <string.h>
+#include "target.h"
 
 SQLITE_EXTENSION_INIT3
+
+#define MOVED_SIZE 16u /* what compaction adds to a record: its revision and time */
+#define HEADER_SIZE 64u
 
 static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
@@ -22,124 +49,152 @@ static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
     sqlite3_result_text(context, LKV_VERSION, -1, SQLITE_STATIC);
 }
 
-/* The handle of schema.table, connected by preparing a statement on it; NULL when there
- * is no such litekv table. It lives until `*hold` is finalized. SQLite's result codes;
- * SQLITE_ERROR, which says that there is no such table, is not one of them. */
-static int connect_table(const lkv_registry *registry, sqlite3 *db, const char *schema,
-                         const char *table, sqlite3_stmt **hold, lkv_handle **out)
+/* How much `a` is more than `b`. */
+static uint64_t beyond(uint64_t a, uint64_t b)
 {
-    char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\"", schema, table);
-    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, hold, NULL);
-    sqlite3_free(sql);
-    *out = rc == SQLITE_OK ? lkv_handle_find(registry, schema, table) : NULL;
-    if (*out == NULL) {
-        sqlite3_finalize(*hold);
-        *hold = NULL;
-    }
-    return (rc & 0xff) == SQLITE_ERROR ? SQLITE_OK : rc;
-}
-
-static int find_table(const lkv_registry *registry, sqlite3 *db, const char *name,
-                      sqlite3_stmt **hold, lkv_handle **out)
-{
-    int rc = SQLITE_OK;
-    *out = NULL;
-    for (int i = 0; rc == SQLITE_OK && *out == NULL; i++) {
-        /* As SQLite looks a name up: temp, main, then the attached. */
-        const char *schema = sqlite3_db_name(db, i == 0 ? 1 : i == 1 ? 0 : i);
-        size_t size;
-        if (schema == NULL) {
-            break;
-        }
-        size = strlen(schema);
-        rc = connect_table(registry, db, schema, name, hold, out);
-        if (rc == SQLITE_OK && *out == NULL &&
-            sqlite3_strnicmp(name, schema, (int)size) == 0 && name[size] == '.') {
-            rc = connect_table(registry, db, schema, name + size + 1, hold, out);
-        }
-    }
-    return rc;
+    return a > b ? a - b : 0;
 }
 
 static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
 {
     uint64_t limit;
     uint64_t cached = lkv_storage_db_cached(handle->storage, &limit);
+    uint64_t dead =
+        beyond(stats->log_bytes, stats->live_bytes + stats->segments * HEADER_SIZE +
+                                     stats->moved * MOVED_SIZE);
+    uint64_t compacted = stats->live_bytes + stats->live_keys * MOVED_SIZE;
     return sqlite3_mprintf(
-        "{\"records\":%lld,\"live_keys\":%lld,\"log_bytes\":%lld,\"dead_bytes\":%lld,"
-        "\"segments\":%lld,\"runs\":0,\"revision\":%lld,\"index_bytes\":%lld,"
-        "\"cache_bytes\":%lld,\"cache_limit\":%lld,\"compact_left\":0,\"torn_bytes\":0,"
-        "\"sync\":\"database\"}",
-        stats->records, stats->live_keys, stats->log_bytes,
-        stats->log_bytes - stats->live_bytes - stats->segments * 64, stats->segments,
-        stats->revision, stats->index_memory, cached, limit);
-}
-
-static int measure(lkv_handle *handle, lkv_stats *stats, char **text)
-{
-    lkv_storage *storage = handle->storage;
-    lkv_error err = {0};
-    int rc = storage->ops->pin(storage, &err);
-
-    if (rc != LKV_OK) {
-        return lkv_handle_status(handle, rc, &err, text);
-    }
-    rc = lkv_handle_refresh(handle, text);
-    if (rc == SQLITE_OK) {
-        rc = lkv_handle_status(handle, lkv_measure(handle->store, stats, &err), &err,
-                               text);
-    }
-    storage->ops->unpin(storage);
-    return rc;
+        "{\"records\":%lld,\"live_keys\":%lld,\"log_bytes\":%lld,\"live_bytes\":%lld,"
+        "\"dead_bytes\":%lld,\"segments\":%lld,\"parts\":%lld,\"runs\":%lld,"
+        "\"revision\":%lld,\"index_bytes\":%lld,\"cache_bytes\":%lld,"
+        "\"cache_limit\":%lld,\"compact_left\":%lld,\"compact_gain\":%lld,"
+        "\"torn_bytes\":0,\"sync\":\"database\"}",
+        stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes, dead,
+        stats->segments, stats->parts, stats->runs, stats->revision,
+        stats->index_memory + stats->run_bytes, cached, limit, stats->compact_left,
+        beyond(stats->log_bytes, compacted));
 }
 
 static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
-    sqlite3 *db = sqlite3_context_db_handle(context);
-    const char *name = (const char *)sqlite3_value_text(argv[0]);
-    sqlite3_stmt *hold = NULL;
-    lkv_handle *handle;
-    lkv_stats found = {0};
-    char *text = NULL;
-    int rc;
+    lkv_target target;
+    lkv_error err = {0};
+    lkv_stats found;
+    int rc = lkv_target_of(&target, context, argc, argv);
 
-    (void)argc;
-    if (name == NULL) {
-        return; /* NULL of NULL */
-    }
-    rc = find_table(sqlite3_user_data(context), db, name, &hold, &handle);
-    if (rc == SQLITE_OK && handle == NULL) {
-        text = sqlite3_mprintf("litekv: \"%w\": no such litekv table", name);
-        rc = SQLITE_ERROR;
-    } else if (rc == SQLITE_OK) {
-        rc = measure(handle, &found, &text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_target_read(&target);
     }
     if (rc == SQLITE_OK) {
-        text = stats_text(handle, &found);
+        rc = lkv_measure(target.handle->store, &found, &err);
+        rc = lkv_target_status(&target, rc, &err);
     }
-    if (rc == SQLITE_OK && text != NULL) {
-        sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
-    } else if (text != NULL) {
-        sqlite3_result_error(context, text, -1);
-        sqlite3_result_error_code(context, rc);
-    } else {
-        sqlite3_result_error_code(context, rc == SQLITE_OK ? SQLITE_NOMEM : rc);
+    if (rc == SQLITE_OK) {
+        char *text = stats_text(target.handle, &found);
+        rc = text == NULL ? SQLITE_NOMEM : SQLITE_OK;
+        sqlite3_result_text(context, text, -1, sqlite3_free);
     }
-    sqlite3_free(text);
-    sqlite3_finalize(hold);
+    lkv_target_result(&target, context, rc);
 }
+
+static void verify(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    lkv_target target;
+    int rc = lkv_target_of(&target, context, argc, argv);
+
+    if (rc == SQLITE_OK) {
+        rc = lkv_target_read(&target);
+        if (rc == SQLITE_OK) {
+            rc = lkv_handle_verify(target.handle, &target.text);
+        }
+        if (rc == SQLITE_OK) {
+            sqlite3_result_text(context, "ok", -1, SQLITE_STATIC);
+        } else if (rc == SQLITE_CORRUPT_VTAB && target.text != NULL) {
+            sqlite3_result_text(context, target.text, -1, SQLITE_TRANSIENT);
+            rc = SQLITE_OK;
+        }
+    }
+    lkv_target_result(&target, context, rc);
+}
+
+/* Runs a command that answers with a number. */
+static void number_of(sqlite3_context *context, lkv_target *target, const char *command)
+{
+    int rc = lkv_target_command(target, command);
+    if (rc == SQLITE_OK) {
+        sqlite3_result_int64(context, target->handle->answer);
+    }
+    lkv_target_result(target, context, rc);
+}
+
+static void compact(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    lkv_target target;
+    char command[40] = "compact";
+    int rc = lkv_target_of(&target, context, argc, argv);
+
+    if (rc == SQLITE_OK && argc == 2) {
+        sqlite3_int64 budget = sqlite3_value_int64(argv[1]);
+        if (sqlite3_value_numeric_type(argv[1]) != SQLITE_INTEGER || budget < 0) {
+            target.text = sqlite3_mprintf("litekv: \"%w\": the budget of a compaction "
+                                          "is a number of bytes, 0 or more",
+                                          target.handle->table);
+            rc = target.text == NULL ? SQLITE_NOMEM : SQLITE_ERROR;
+        }
+        sqlite3_snprintf(sizeof(command), command, "compact=%lld", budget);
+    }
+    if (rc == SQLITE_OK) {
+        number_of(context, &target, command);
+    } else {
+        lkv_target_result(&target, context, rc);
+    }
+}
+
+static void rebuild(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    lkv_target target;
+    int rc = lkv_target_of(&target, context, argc, argv);
+
+    if (rc == SQLITE_OK) {
+        number_of(context, &target, "rebuild");
+    } else {
+        lkv_target_result(&target, context, rc);
+    }
+}
+
+static const struct {
+    const char *name;
+    int arguments, flags;
+    void (*run)(sqlite3_context *context, int argc, sqlite3_value **argv);
+} functions[] = {
+    {"litekv_version", 0, SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, version},
+    {"litekv_stats", 1, SQLITE_INNOCUOUS, stats},
+    {"litekv_verify", 1, SQLITE_INNOCUOUS, verify},
+    {"litekv_compact", 1, SQLITE_INNOCUOUS, compact},
+    {"litekv_compact", 2, SQLITE_INNOCUOUS, compact},
+    {"litekv_rebuild_index", 1, SQLITE_INNOCUOUS, rebuild},
+    {"litekv_export_index", 1, SQLITE_INNOCUOUS, lkv_export_index},
+    {"litekv_export_index", 2, SQLITE_DIRECTONLY, lkv_export_index_file},
+    {"litekv_export_index", 3, SQLITE_DIRECTONLY, lkv_export_index_file},
+    {"litekv_import_index", 2, SQLITE_DIRECTONLY, lkv_import_index},
+};
 
 int lkv_functions_register(sqlite3 *db, lkv_registry *registry)
 {
-    int rc = sqlite3_create_function_v2(
-        db, "litekv_version", 0, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS,
-        NULL, version, NULL, NULL, NULL);
-    if (rc == SQLITE_OK) {
-        /* The function's own reference: the module may be dropped before it. */
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]) && rc == SQLITE_OK;
+         i++) {
+        /* Each has a reference of its own: the module may be dropped before it. */
         lkv_registry_hold(registry);
-        rc = sqlite3_create_function_v2(db, "litekv_stats", 1,
-                                        SQLITE_UTF8 | SQLITE_INNOCUOUS, registry, stats,
-                                        NULL, NULL, lkv_registry_free);
+        rc =
+            sqlite3_create_function_v2(db, functions[i].name, functions[i].arguments,
+                                       SQLITE_UTF8 | functions[i].flags, registry,
+                                       functions[i].run, NULL, NULL, lkv_registry_free);
+    }
+    if (rc == SQLITE_OK) {
+        lkv_registry_hold(registry);
+        rc = sqlite3_create_module_v2(db, "litekv_segments", lkv_segments_module(),
+                                      registry, lkv_registry_free);
     }
     return rc;
 }

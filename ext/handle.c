@@ -272,6 +272,13 @@ int lkv_handle_created(lkv_handle *handle, char **text)
     return rc;
 }
 
+int lkv_handle_verify(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    int rc = lkv_verify(handle->store, lkv_storage_db_go_on, handle->storage, &err);
+    return lkv_handle_status(handle, rc, &err, text);
+}
+
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};

@@ -38,6 +38,9 @@ struct lkv_handle {
     int renamed;        /* in this transaction, when `renamed_at` marks were there */
     int renamed_at;
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
+    /* What a function and the command that it runs tell each other: command.c. */
+    const lkv_source *source; /* to be imported; NULL: it is in the statement */
+    sqlite3_int64 answer;
 };
 
 /* A connection's registry, with one reference; every handle holds another. It is freed
@@ -81,6 +84,9 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
                          char **text);
 void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint);
 void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint);
+
+/* Reads everything; after lkv_handle_refresh(). */
+int lkv_handle_verify(lkv_handle *handle, char **text);
 
 /* SQLite's code for core's `status`, and its message. */
 int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,

@@ -41,4 +41,5 @@ static int random_bytes(void *ctx, void *out, size_t size)
     return 0;
 }
 
-const lkv_os lkv_os_sqlite = {NULL, resize, release, now_ms, random_bytes};
+const lkv_os lkv_os_sqlite = {NULL,   resize,       release,
+                              now_ms, random_bytes, &lkv_os_posix_files};

@@ -49,7 +49,7 @@ int lkv_ranges_add(lkv_ranges *ranges, lkv_range **out)
     range = &ranges->at[ranges->count++];
     lkv_key_init(&range->low);
     lkv_key_init(&range->high);
-    range->has_low = range->has_high = range->strict = 0;
+    range->has_low = range->has_high = range->strict = range->point = 0;
     *out = range;
     return SQLITE_OK;
 }
@@ -197,6 +197,7 @@ static int close_point(lkv_range *range)
     bytes.size = range->low.size - 1;
     rc = lkv_key_encode(&range->high, &bytes, &tag);
     range->high.data[0] = range->low.data[0];
+    range->point = 1;
     return rc;
 }
 

@@ -61,20 +61,24 @@ static int failed(scan *at, int rc, const lkv_error *err)
 }
 
 /* Goes to the first row of the range that is next in the scan's direction. */
-static int enter(scan *at)
+static int enter(scan *at, lkv_error *err)
 {
     const lkv_range *range = &at->ranges.at[at->range];
     lkv_bytes low = {range->low.data, range->low.size};
     lkv_bytes high = {range->high.data, range->high.size};
 
+    if (range->point) {
+        return lkv_cursor_find(at->cursor, low, err);
+    }
     if (!at->descending) {
-        return range->has_low ? lkv_cursor_seek(at->cursor, low, LKV_SEEK_GE)
-                              : lkv_cursor_first(at->cursor);
+        return range->has_low ? lkv_cursor_seek(at->cursor, low, LKV_SEEK_GE, err)
+                              : lkv_cursor_first(at->cursor, err);
     }
     if (!range->has_high) {
-        return lkv_cursor_last(at->cursor);
+        return lkv_cursor_last(at->cursor, err);
     }
-    return lkv_cursor_seek(at->cursor, high, range->strict ? LKV_SEEK_LT : LKV_SEEK_LE);
+    return lkv_cursor_seek(at->cursor, high, range->strict ? LKV_SEEK_LT : LKV_SEEK_LE,
+                           err);
 }
 
 static int outside(const scan *at)
@@ -85,7 +89,7 @@ static int outside(const scan *at)
 }
 
 /* After a move that gave `rc`: stays, or goes on to the ranges that follow. */
-static int settle(scan *at, int rc)
+static int settle(scan *at, int rc, lkv_error *err)
 {
     at->has_value = 0;
     while (rc == LKV_ABSENT || (rc == LKV_OK && outside(at))) {
@@ -94,15 +98,16 @@ static int settle(scan *at, int rc)
             at->eof = 1;
             return SQLITE_OK;
         }
-        rc = enter(at);
+        rc = enter(at, err);
     }
-    return rc == LKV_OK ? SQLITE_OK : failed(at, rc, NULL);
+    return rc == LKV_OK ? SQLITE_OK : failed(at, rc, err);
 }
 
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
                     sqlite3_value **argv)
 {
     scan *at = (scan *)base;
+    lkv_error err = {0};
     char *text = NULL;
     int rc = lkv_handle_refresh(at->handle, &text);
 
@@ -121,14 +126,20 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     at->descending = (plan & LKV_PLAN_DESC) != 0;
     at->range = at->descending ? at->ranges.count - 1 : 0;
     at->eof = 0;
-    return settle(at, enter(at));
+    return settle(at, enter(at, &err), &err);
 }
 
 int lkv_scan_next(sqlite3_vtab_cursor *base)
 {
     scan *at = (scan *)base;
-    return settle(at, at->descending ? lkv_cursor_prev(at->cursor)
-                                     : lkv_cursor_next(at->cursor));
+    lkv_error err = {0};
+    int rc = LKV_ABSENT; /* nothing lies beside a point in its range */
+
+    if (!at->ranges.at[at->range].point) {
+        rc = at->descending ? lkv_cursor_prev(at->cursor, &err)
+                            : lkv_cursor_next(at->cursor, &err);
+    }
+    return settle(at, rc, &err);
 }
 
 int lkv_scan_eof(sqlite3_vtab_cursor *base)

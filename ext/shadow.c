@@ -20,8 +20,10 @@ int lkv_storage_db_create(sqlite3 *db, const char *schema, const char *table)
     return run(
         db, sqlite3_mprintf(
                 "CREATE TABLE \"%w\".\"%w_log\"(id INTEGER PRIMARY KEY, block BLOB);"
+                "CREATE TABLE \"%w\".\"%w_base\"(id INTEGER PRIMARY KEY, block BLOB);"
+                "CREATE TABLE \"%w\".\"%w_index\"(id INTEGER PRIMARY KEY, block BLOB);"
                 "CREATE TABLE \"%w\".\"%w_root\"(id INTEGER PRIMARY KEY, block BLOB)",
-                schema, table, schema, table));
+                schema, table, schema, table, schema, table, schema, table));
 }
 
 /* A view in the place of a table (in a database from elsewhere) goes too. */
@@ -38,8 +40,12 @@ static int drop_one(sqlite3 *db, const char *schema, const char *table,
 
 int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table)
 {
-    int rc = drop_one(db, schema, table, "log");
-    return rc == SQLITE_OK ? drop_one(db, schema, table, "root") : rc;
+    static const char *const suffix[] = {"log", "base", "index", "root"};
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < sizeof(suffix) / sizeof(*suffix) && rc == SQLITE_OK; i++) {
+        rc = drop_one(db, schema, table, suffix[i]);
+    }
+    return rc;
 }
 
 int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
@@ -47,8 +53,11 @@ int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
 {
     return run(db,
                sqlite3_mprintf("ALTER TABLE \"%w\".\"%w_log\" RENAME TO \"%w_log\";"
+                               "ALTER TABLE \"%w\".\"%w_base\" RENAME TO \"%w_base\";"
+                               "ALTER TABLE \"%w\".\"%w_index\" RENAME TO \"%w_index\";"
                                "ALTER TABLE \"%w\".\"%w_root\" RENAME TO \"%w_root\"",
-                               schema, table, to, schema, table, to));
+                               schema, table, to, schema, table, to, schema, table, to,
+                               schema, table, to));
 }
 
 int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out)

@@ -9,7 +9,7 @@
  *
  * so that rows in order of id are the log in order of time and every append goes to the
  * right edge of the table's b-tree. The row with the greatest id ends in a trailer of
- * 64 bytes that tells the end of the log (core/end.c). When the last block leaves no
+ * 72 bytes that tells the end of the log (core/end.c). When the last block leaves no
  * room for it, the trailer stands alone in the row after it. So a small commit writes
  * one row, which is one page.
  *
@@ -68,9 +68,13 @@ static lkv_bytes tail_view(const storage_db *db)
     return (lkv_bytes){db->tail, size};
 }
 
-/* Whether nothing but a rollback can change the block that starts at `start`. */
-static int settled(const storage_db *db, uint32_t object, uint64_t start)
+/* Whether nothing but a rollback can change the block of `size` bytes that starts at
+ * `start`. A part that is being written ends in a short one. */
+static int settled(const storage_db *db, uint32_t object, uint64_t start, size_t size)
 {
+    if (object >= LKV_PART_FIRST) {
+        return size == db->base.block;
+    }
     return object != db->full_segment || start + db->base.block <= db->full_to;
 }
 
@@ -83,7 +87,7 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
     lkv_bytes row;
     int rc;
 
-    *view = lkv_cache_get(db->cache, (uint64_t)id);
+    *view = lkv_cache_find(db->cache, (uint64_t)id, &db->base.hint);
     if (view->data != NULL) {
         return LKV_OK;
     }
@@ -91,7 +95,8 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
         *view = tail_view(db);
         return LKV_OK;
     }
-    rc = lkv_db_prepare(db, LKV_DB_READ, &statement);
+    db->base.fresh = 1;
+    rc = lkv_db_prepare(db, lkv_db_of(LKV_DB_READ, object), &statement);
     if (rc != LKV_OK) {
         return rc;
     }
@@ -103,7 +108,7 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
         row.size = row.size < db->base.block ? row.size : db->base.block;
         if (row.size > 0 && row.data == NULL) {
             rc = LKV_NOMEM;
-        } else if (settled(db, object, start)) {
+        } else if (settled(db, object, start, row.size)) {
             rc = lkv_cache_put(db->cache, (uint64_t)id, row, view);
         } else {
             rc = lkv_db_keep_tail(db, id, row.data, row.size);
@@ -142,9 +147,11 @@ static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
     storage_db *db = self(storage);
     size_t within = (size_t)(offset % storage->block);
     size_t have = 0;
-    int rc = block_of(db, object, offset - within, view);
+    int rc;
 
     (void)err;
+    storage->fresh = 0;
+    rc = block_of(db, object, offset - within, view);
     if (rc != LKV_OK) {
         return rc;
     }
@@ -179,6 +186,16 @@ static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
     return LKV_OK;
 }
 
+static int cut_short(uint32_t object, uint64_t offset, lkv_error *err)
+{
+    if (err != NULL) {
+        sqlite3_snprintf((int)sizeof(err->text), err->text,
+                         "segment %u, offset %llu: the segment is cut short", object,
+                         offset);
+    }
+    return LKV_CORRUPT;
+}
+
 /* The tail becomes the block that `offset` lies in, as far as `offset`. */
 int lkv_db_tail_at(storage_db *db, uint32_t object, uint64_t offset, lkv_error *err)
 {
@@ -197,16 +214,65 @@ int lkv_db_tail_at(storage_db *db, uint32_t object, uint64_t offset, lkv_error *
         }
     }
     if (within > 0 && db->tail_size < within) {
-        if (err != NULL) {
-            sqlite3_snprintf((int)sizeof(err->text), err->text,
-                             "segment %u, offset %llu: the segment is cut short",
-                             object, offset);
-        }
-        return LKV_CORRUPT;
+        return cut_short(object, offset, err);
     }
     rc = make_tail(db, 0);
     db->tail_id = id;
     db->tail_size = within;
+    return rc;
+}
+
+/* The tail may be the short end of a part that was read. */
+static void forget_tail(storage_db *db, uint32_t object)
+{
+    if (db->tail_id >> 32 == (sqlite3_int64)object) {
+        db->tail_id = 0;
+    }
+}
+
+/* The short block at the end of a part goes on with the first of `bytes`; `*size` is
+ * how many of them it took. */
+static int go_on(storage_db *db, uint32_t object, uint64_t offset, lkv_bytes bytes,
+                 size_t *size, lkv_error *err)
+{
+    size_t block = db->base.block, within = (size_t)(offset % block);
+    lkv_bytes view;
+    int rc = block_of(db, object, offset - within, &view);
+
+    *size = bytes.size < block - within ? bytes.size : block - within;
+    if (rc == LKV_OK && view.size < within) {
+        rc = cut_short(object, offset - within, err);
+    }
+    if (rc == LKV_OK) {
+        rc = make_scratch(db, within + *size, within + *size);
+    }
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    memcpy(db->scratch, view.data, within);
+    memcpy(db->scratch + within, bytes.data, *size);
+    return lkv_db_put(db, lkv_db_of(LKV_DB_PUT, object),
+                      lkv_db_block_id(db, object, offset), db->scratch, within + *size);
+}
+
+/* Bytes at the end of a part or a run. */
+static int write_blocks(storage_db *db, uint32_t object, uint64_t offset,
+                        lkv_bytes bytes, lkv_error *err)
+{
+    size_t block = db->base.block, at = 0;
+    int rc = LKV_OK;
+
+    if (offset % block != 0 && bytes.size > 0) {
+        rc = go_on(db, object, offset, bytes, &at, err);
+    }
+    forget_tail(db, object);
+    while (at < bytes.size && rc == LKV_OK) {
+        size_t left = bytes.size - at, size = left < block ? left : block;
+        rc = lkv_db_put(db, lkv_db_of(LKV_DB_PUT, object),
+                        lkv_db_block_id(db, object, offset + at),
+                        (const uint8_t *)bytes.data + at, size);
+        at += size;
+    }
     return rc;
 }
 
@@ -222,6 +288,9 @@ static int write_object(lkv_storage *storage, uint32_t object, uint64_t offset,
 
     lkv_cache_drop(db->cache, (uint64_t)lkv_db_block_id(db, object, offset),
                    (uint64_t)lkv_db_block_id(db, object, offset + bytes.size));
+    if (object >= LKV_PART_FIRST) {
+        return write_blocks(db, object, offset, bytes, err);
+    }
     rc = lkv_db_tail_at(db, object, offset, err);
     while (rc == LKV_OK && db->tail_size + left >= block) {
         size_t size = block - db->tail_size;
@@ -262,6 +331,9 @@ static void rewind_object(lkv_storage *storage, uint32_t object, uint64_t offset
     lkv_cache_drop(db->cache, (uint64_t)lkv_db_block_id(db, object, offset),
                    (uint64_t)object << 32 | UINT32_MAX);
     db->tail_id = 0;
+    if (object >= LKV_PART_FIRST) {
+        return;
+    }
     db->full_segment = object;
     db->full_to = (uint32_t)offset;
     /* What was published beyond is gone. An end that is read from now on is another one
@@ -281,39 +353,53 @@ static int seal(lkv_storage *storage, uint32_t object, lkv_error *err)
     return lkv_db_put(db, LKV_DB_PUT, db->tail_id, db->tail, db->tail_size);
 }
 
-static int remove_object(lkv_storage *storage, uint32_t object, lkv_error *err)
+static int remove_object(lkv_storage *storage, uint32_t object, uint64_t offset,
+                         lkv_error *err)
 {
-    sqlite3_int64 first = lkv_db_block_id(self(storage), object, 0);
+    sqlite3_int64 first = lkv_db_block_id(self(storage), object, offset);
     (void)err;
+    forget_tail(self(storage), object);
     lkv_cache_drop(self(storage)->cache, (uint64_t)first, (uint64_t)first | UINT32_MAX);
-    return lkv_db_cut(self(storage), first, first | UINT32_MAX);
+    return lkv_db_cut(self(storage), lkv_db_of(LKV_DB_CUT, object), first,
+                      first | UINT32_MAX);
+}
+
+/* The objects in one of the tables. */
+static int list_table(storage_db *db, enum lkv_db_statement next,
+                      int (*each)(void *arg, uint32_t object), void *arg)
+{
+    sqlite3_int64 object = 0;
+    while (object <= INT32_MAX) {
+        sqlite3_stmt *statement;
+        int rc = lkv_db_prepare(db, next, &statement);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+        sqlite3_bind_int64(statement, 1, object << 32);
+        rc = lkv_db_row(db, statement);
+        if (rc != LKV_OK) {
+            return rc == LKV_ABSENT ? LKV_OK : rc;
+        }
+        object = sqlite3_column_int64(statement, 0) >> 32;
+        sqlite3_reset(statement);
+        rc = each(arg, (uint32_t)object);
+        if (rc != 0) {
+            return rc;
+        }
+        object++;
+    }
+    return LKV_OK;
 }
 
 static int list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
                 void *arg, lkv_error *err)
 {
-    storage_db *db = self(storage);
-    sqlite3_int64 id = 0;
+    int rc = list_table(self(storage), LKV_DB_NEXT, each, arg);
     (void)err;
-    for (;;) {
-        sqlite3_stmt *statement;
-        int rc = lkv_db_prepare(db, LKV_DB_NEXT, &statement);
-        if (rc != LKV_OK) {
-            return rc;
-        }
-        sqlite3_bind_int64(statement, 1, id);
-        rc = lkv_db_row(db, statement);
-        if (rc != LKV_OK) {
-            return rc == LKV_ABSENT ? LKV_OK : rc;
-        }
-        id = sqlite3_column_int64(statement, 0);
-        sqlite3_reset(statement);
-        rc = each(arg, (uint32_t)(id >> 32));
-        if (rc != 0) {
-            return rc;
-        }
-        id = ((id >> 32) + 1) * ((sqlite3_int64)1 << 32);
+    if (rc == LKV_OK) {
+        rc = list_table(self(storage), LKV_DB_NEXT_PART, each, arg);
     }
+    return rc != LKV_OK ? rc : list_table(self(storage), LKV_DB_NEXT_RUN, each, arg);
 }
 
 /* The database is synced by SQLite's own commit. */
@@ -351,10 +437,9 @@ static int pin(lkv_storage *storage, lkv_error *err)
 {
     storage_db *db = self(storage);
     sqlite3_stmt *statement;
-    int rc = lkv_db_prepare(db, LKV_DB_NEXT, &statement);
+    int rc = lkv_db_prepare(db, LKV_DB_PIN, &statement);
     (void)err;
     if (rc == LKV_OK) {
-        sqlite3_bind_int64(statement, 1, 0);
         rc = lkv_db_row(db, statement);
     }
     return rc == LKV_ABSENT ? LKV_OK : rc;
@@ -362,7 +447,16 @@ static int pin(lkv_storage *storage, lkv_error *err)
 
 static void unpin(lkv_storage *storage)
 {
-    sqlite3_reset(self(storage)->statements[LKV_DB_NEXT]);
+    sqlite3_reset(self(storage)->statements[LKV_DB_PIN]);
+}
+
+/* The tail is not only a copy: it may hold what is not written yet. */
+static void forget(lkv_storage *storage, uint32_t object, uint64_t offset)
+{
+    uint64_t first =
+        object == 0 ? 0 : (uint64_t)lkv_db_block_id(self(storage), object, offset);
+    lkv_cache_drop(self(storage)->cache, first,
+                   object == 0 ? UINT64_MAX : first | UINT32_MAX);
 }
 
 static const lkv_storage_ops db_ops = {read_object,
@@ -379,7 +473,8 @@ static const lkv_storage_ops db_ops = {read_object,
                                        lock,
                                        unlock,
                                        pin,
-                                       unpin};
+                                       unpin,
+                                       forget};
 
 lkv_storage *lkv_storage_db_open(sqlite3 *connection, const char *schema,
                                  const char *table, uint64_t cache_bytes,
@@ -394,7 +489,7 @@ lkv_storage *lkv_storage_db_open(sqlite3 *connection, const char *schema,
     db->base.block = LKV_END_SIZE; /* until the root tells */
     db->base.spill = LKV_SPILL_SIZE;
     db->base.segment = LKV_SEGMENT_SIZE;
-    db->base.atomic = 1;
+    db->base.atomic = db->base.undoes = 1;
     db->os = os;
     db->db = connection;
     db->schema = sqlite3_mprintf("%s", schema);
@@ -404,6 +499,7 @@ lkv_storage *lkv_storage_db_open(sqlite3 *connection, const char *schema,
         lkv_storage_db_close(&db->base);
         return NULL;
     }
+    lkv_cache_favour(db->cache, (uint64_t)LKV_RUN_FIRST << 32);
     return &db->base;
 }
 
@@ -453,6 +549,21 @@ int lkv_storage_db_failure(const lkv_storage *storage, const char **text)
     const storage_db *db = (const storage_db *)storage;
     *text = db->text;
     return db->failure;
+}
+
+/* SQLite looks at interrupts, and asks a progress handler, in the steps of statements
+ * only. */
+int lkv_storage_db_go_on(void *storage)
+{
+    sqlite3_stmt *statement;
+    int rc = lkv_db_prepare(storage, LKV_DB_GO_ON, &statement);
+    if (rc == LKV_OK) {
+        rc = lkv_db_row(storage, statement);
+    }
+    if (rc == LKV_OK) {
+        sqlite3_reset(statement);
+    }
+    return rc;
 }
 
 uint64_t lkv_storage_db_cached(const lkv_storage *storage, uint64_t *limit)

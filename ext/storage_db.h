@@ -1,9 +1,10 @@
 /*
- * storage_db.h - a storage made of two shadow tables in an SQLite database.
+ * storage_db.h - a storage made of four shadow tables in an SQLite database.
  *
- * `name_log(id INTEGER PRIMARY KEY, block BLOB)` holds the segments in blocks that fill
- * a page, `name_root(id INTEGER PRIMARY KEY, block BLOB)` the root in row 1. SQLite's
- * transactions are the storage's: what it writes is undone with them.
+ * Each is `(id INTEGER PRIMARY KEY, block BLOB)`. `name_log` holds the segments of the
+ * log in blocks that fill a page, `name_base` the parts and `name_index` the runs in
+ * the same way, `name_root` the root in row 1. SQLite's transactions are the storage's:
+ * what it writes is undone with them.
  */
 #ifndef LKV_STORAGE_DB_H
 #define LKV_STORAGE_DB_H
@@ -41,6 +42,10 @@ int lkv_storage_db_busy(const lkv_storage *storage);
 
 /* SQLite's code (extended) and text of the failure that was reported as LKV_FAILED. */
 int lkv_storage_db_failure(const lkv_storage *storage, const char **text);
+
+/* LKV_OK, or LKV_FAILED when the user has interrupted what is being done: to be asked
+ * by whatever reads or writes for long. */
+int lkv_storage_db_go_on(void *storage);
 
 /* Bytes of memory that the cache of blocks holds, and its bound. */
 uint64_t lkv_storage_db_cached(const lkv_storage *storage, uint64_t *limit);

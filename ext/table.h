@@ -60,13 +60,19 @@ int lkv_scan_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid);
 int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
                sqlite3_int64 *rowid);
 
-/* command.c: INSERT INTO kv(kv) VALUES(command). */
-int lkv_command(lkv_table *table, sqlite3_value *command);
+/* command.c: INSERT INTO kv(kv) VALUES(command). `columns` is what the statement gives:
+ * key, values, command. */
+int lkv_command(lkv_table *table, sqlite3_value **columns);
+
+/* integrity.c: xIntegrity, for PRAGMA integrity_check and quick_check. */
+typedef int lkv_integrity_method(sqlite3_vtab *base, const char *schema,
+                                 const char *name, int flags, char **problem);
+lkv_integrity_method lkv_integrity;
 
 /* functions.c: registers the SQL functions on the connection. An SQLite result code. */
 int lkv_functions_register(sqlite3 *db, lkv_registry *registry);
 
-/* vtab.c: the module. */
+/* vtab.c: the module, as the SQLite that runs knows it. */
 const sqlite3_module *lkv_module(void);
 
 #endif

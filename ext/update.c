@@ -167,15 +167,23 @@ static int write_row(lkv_table *table, const change *of)
     int moves = of->has_old &&
                 (table->key.size != table->old_key.size ||
                  memcmp(table->key.data, table->old_key.data, table->key.size) != 0);
-    int rc;
+    int rc = LKV_ABSENT;
 
-    if (of->has_old &&
-        lkv_exists(table->handle->store,
-                   (lkv_bytes){table->old_key.data, table->old_key.size}) != LKV_OK) {
-        return SQLITE_OK; /* UPDATE FROM comes once for each match: it has moved */
+    if (of->has_old) {
+        rc = lkv_exists(table->handle->store,
+                        (lkv_bytes){table->old_key.data, table->old_key.size}, &err);
+        if (rc != LKV_OK) { /* UPDATE FROM comes once for each match: it has moved */
+            return rc == LKV_ABSENT ? SQLITE_OK : status(table, rc, &err);
+        }
+        rc = LKV_ABSENT;
     }
-    if ((!of->has_old || moves) && of->on_conflict != SQLITE_REPLACE &&
-        lkv_exists(table->handle->store, row.key) == LKV_OK) {
+    if ((!of->has_old || moves) && of->on_conflict != SQLITE_REPLACE) {
+        rc = lkv_exists(table->handle->store, row.key, &err);
+        if (rc < 0) {
+            return status(table, rc, &err);
+        }
+    }
+    if (rc == LKV_OK) {
         return conflict(table, SQLITE_CONSTRAINT_PRIMARYKEY, "UNIQUE");
     }
     rc = encode_row(table, of, &size);
@@ -210,7 +218,7 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
     of.on_conflict = sqlite3_vtab_on_conflict(table->db);
     if (argc > 1 &&
         sqlite3_value_type(of.columns[table->declaration.columns]) != SQLITE_NULL) {
-        return lkv_command(table, of.columns[table->declaration.columns]);
+        return lkv_command(table, of.columns);
     }
     rc = lkv_handle_begin(table->handle, &text);
     if (rc != SQLITE_OK) {

@@ -93,6 +93,10 @@ static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
                              (uint64_t)table->declaration.cache_kib * 1024, fresh,
                              &table->handle);
     }
+    if (rc == SQLITE_OK) {
+        lkv_auto_compact_fallback(table->handle->store,
+                                  table->declaration.auto_compact);
+    }
     if (rc != SQLITE_OK) {
         free_table(table);
         table = NULL;
@@ -260,36 +264,40 @@ static int rollback_to(sqlite3_vtab *base, int number)
 
 static int shadow_name(const char *suffix)
 {
-    return sqlite3_stricmp(suffix, "log") == 0 || sqlite3_stricmp(suffix, "root") == 0;
+    return sqlite3_stricmp(suffix, "log") == 0 ||
+           sqlite3_stricmp(suffix, "base") == 0 ||
+           sqlite3_stricmp(suffix, "index") == 0 ||
+           sqlite3_stricmp(suffix, "root") == 0;
 }
 
-static const sqlite3_module module = {
-    .iVersion = 3,
-    .xCreate = create,
-    .xConnect = connect,
-    .xBestIndex = lkv_plan_best_index,
-    .xDisconnect = disconnect,
-    .xDestroy = destroy,
-    .xOpen = lkv_scan_open,
-    .xClose = lkv_scan_close,
-    .xFilter = lkv_scan_filter,
-    .xNext = lkv_scan_next,
-    .xEof = lkv_scan_eof,
-    .xColumn = lkv_scan_column,
-    .xRowid = lkv_scan_rowid,
-    .xUpdate = lkv_update,
-    .xBegin = begin,
-    .xSync = sync_table,
-    .xCommit = commit,
-    .xRollback = rollback,
-    .xRename = rename_table,
-    .xSavepoint = savepoint,
-    .xRelease = release,
-    .xRollbackTo = rollback_to,
-    .xShadowName = shadow_name,
+/* SQLite 3.44 added a method at the end of the struct, which an older header does not
+ * know, and an older SQLite does not read. */
+typedef struct module_4 {
+    sqlite3_module base;
+#if SQLITE_VERSION_NUMBER < 3044000
+    lkv_integrity_method *xIntegrity;
+#endif
+} module_4;
+
+#define METHODS                                                                        \
+    .xCreate = create, .xConnect = connect, .xBestIndex = lkv_plan_best_index,         \
+    .xDisconnect = disconnect, .xDestroy = destroy, .xOpen = lkv_scan_open,            \
+    .xClose = lkv_scan_close, .xFilter = lkv_scan_filter, .xNext = lkv_scan_next,      \
+    .xEof = lkv_scan_eof, .xColumn = lkv_scan_column, .xRowid = lkv_scan_rowid,        \
+    .xUpdate = lkv_update, .xBegin = begin, .xSync = sync_table, .xCommit = commit,    \
+    .xRollback = rollback, .xRename = rename_table, .xSavepoint = savepoint,           \
+    .xRelease = release, .xRollbackTo = rollback_to, .xShadowName = shadow_name
+
+static const sqlite3_module module_3 = {.iVersion = 3, METHODS};
+static const module_4 module = {
+#if SQLITE_VERSION_NUMBER < 3044000
+    .base = {.iVersion = 4, METHODS}, .xIntegrity = lkv_integrity
+#else
+    .base = {.iVersion = 4, METHODS, .xIntegrity = lkv_integrity}
+#endif
 };
 
 const sqlite3_module *lkv_module(void)
 {
-    return &module;
+    return sqlite3_libversion_number() >= 3044000 ? &module.base : &module_3;
 }

@@ -10,173 +10,24 @@
  * Aborts unless
  *   - what encodes decodes to the same, and what decodes encodes to the same bytes;
  *   - every result is one that the header names, with a text where it is LKV_CORRUPT;
- *   - a store opens exactly when truth.c finds its bytes right, and then says what
- *     truth.c says: by key, forward, backward, counted;
+ *   - a store opens exactly when truth.c finds right what an opening reads, and then,
+ *     when the rest is right too, says what truth.c says: by key, forward, backward,
+ *     counted; when it is not, it may say anything, but reads no byte that is not its;
+ *   - lkv_verify() knows which of the two it is;
  *   - a handle that follows sees what a fresh one sees;
  *   - a change is made as a whole or not at all, also when memory fails;
  *   - memory stays in proportion to the bytes of the store, and all of it comes back.
  */
+#include "decode.h"
 #include "image.h"
+#include "store.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define MAX_STEPS 200u
 #define MAX_MARKS 8u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Decoders */
-
-static void must_decode_commit(const uint8_t *at, const lkv_record *record)
-{
-    uint8_t again[LKV_COMMIT_SIZE];
-    lkv_commit_record commit;
-    int rc = lkv_format_parse_commit(record, &commit);
-    MUST(rc == LKV_OK || rc == LKV_CORRUPT);
-    if (rc == LKV_OK) {
-        lkv_format_commit(again, &commit);
-        MUST(record->size == sizeof(again) && memcmp(again, at, sizeof(again)) == 0);
-    }
-}
-
-static void must_encode_record(const uint8_t *at, const lkv_record *record)
-{
-    uint8_t *again = malloc(record->size);
-    MUST(again != NULL);
-    if (record->moved) {
-        lkv_format_moved(again, record->tag, record->key, record->value,
-                         record->revision, record->time_ms);
-    } else {
-        lkv_format_record(again, record->kind, record->tag, record->key, record->value);
-    }
-    MUST(memcmp(again, at, record->size) == 0);
-    free(again);
-}
-
-/* Fewer bytes than a record has: always a question for more, never beyond its size. */
-static void must_ask_for_more(const uint8_t *at, size_t size)
-{
-    for (size_t have = 0; have < size; have = have < 80 ? have + 1 : have * 2) {
-        lkv_record record;
-        const char *why = NULL;
-        size_t need = 0;
-        MUST(lkv_format_parse(at, have, &record, &need, &why) == LKV_ABSENT);
-        MUST(need > have && need <= size);
-    }
-}
-
-static void must_decode_record(uint8_t *at, size_t size, int seal)
-{
-    lkv_record record, shape;
-    const char *why = NULL;
-    size_t need = 0;
-    int rc = lkv_format_shape(at, size, &shape, &need, &why);
-
-    MUST(rc == LKV_OK || (rc == LKV_ABSENT && need > size) ||
-         (rc == LKV_CORRUPT && why != NULL));
-    if (rc == LKV_OK && seal) {
-        lkv_format_u32(at, lkv_crc32(0, at + 4, shape.size - 4));
-    }
-    if (lkv_format_parse(at, size, &record, &need, &why) != LKV_OK) {
-        MUST(rc != LKV_OK || !seal);
-        return;
-    }
-    MUST(rc == LKV_OK && record.size == shape.size && record.size <= size);
-    MUST((const uint8_t *)record.value.data + record.value.size == at + record.size);
-    MUST(LKV_RECORD_HEADER + record.key.size + record.value.size +
-             (record.moved ? 16u : 0u) ==
-         record.size);
-    must_encode_record(at, &record);
-    must_ask_for_more(at, record.size);
-    must_decode_commit(at, &record);
-}
-
-static void must_decode_segment(uint8_t *at, size_t size, int seal)
-{
-    uint8_t again[LKV_SEGMENT_HEADER];
-    lkv_segment_header header;
-    const char *why = NULL;
-    int rc;
-
-    if (seal && size >= LKV_SEGMENT_HEADER) {
-        static const lkv_segment_header none;
-        lkv_format_segment(again, &none);
-        memcpy(at, again, 8);
-        lkv_format_u32(at + 60, lkv_crc32(0, at, 60));
-    }
-    rc = lkv_format_parse_segment((lkv_bytes){at, size}, &header, &why);
-    MUST(rc == LKV_OK || (rc == LKV_CORRUPT && why != NULL));
-    if (rc == LKV_OK) {
-        lkv_format_segment(again, &header);
-        MUST(memcmp(again, at, sizeof(again)) == 0);
-    }
-}
-
-static void must_decode_root(uint8_t *at, size_t size, int seal)
-{
-    lkv_bytes bytes = {at, size};
-    lkv_root root;
-    const char *why = NULL;
-    int rc;
-
-    if (seal && size >= LKV_ROOT_HEADER + 4) {
-        memcpy(at, "LKVroot1", 8);
-        lkv_format_u32(at + size - 4, lkv_crc32(0, at, size - 4));
-    }
-    rc = lkv_format_parse_root(bytes, &root, &why);
-    MUST(rc == LKV_OK || (rc == LKV_CORRUPT && why != NULL));
-    if (rc == LKV_OK) {
-        lkv_segment *list = malloc(root.segments * sizeof(*list));
-        uint8_t *again = malloc(size);
-        MUST(list != NULL && again != NULL);
-        for (uint32_t i = 0; i < root.segments; i++) {
-            lkv_format_root_segment(bytes, i, &list[i]);
-        }
-        MUST(lkv_format_root_size(root.segments, root.meta.size) == size);
-        lkv_format_root(again, &root, list);
-        MUST(memcmp(again, at, size) == 0);
-        free(list);
-        free(again);
-    }
-}
-
-static void must_decode_end(uint8_t *at, size_t size, int seal)
-{
-    uint8_t again[LKV_END_SIZE];
-    lkv_end end;
-    int rc;
-
-    if (size < LKV_END_SIZE) {
-        return;
-    }
-    if (seal) {
-        lkv_format_u32(at + 60, lkv_crc32(0, at, 60));
-    }
-    rc = lkv_end_decode(at, &end);
-    MUST(rc == LKV_OK || rc == LKV_CORRUPT);
-    if (rc == LKV_OK) {
-        lkv_end_encode(again, &end);
-        MUST(memcmp(again, at, sizeof(again)) == 0);
-    }
-}
-
-/* Each decoder has a copy of exactly the input's size: a sanitizer sees the first byte
- * read beyond. */
-static void run_decoders(const uint8_t *data, size_t size)
-{
-    static void (*const decoders[])(uint8_t *, size_t, int) = {
-        must_decode_record, must_decode_segment, must_decode_root, must_decode_end};
-    for (size_t i = 0; i < sizeof(decoders) / sizeof(decoders[0]); i++) {
-        for (int seal = 0; seal < 2; seal++) {
-            uint8_t *copy = malloc(size > 0 ? size : 1);
-            MUST(copy != NULL);
-            memcpy(copy, data, size);
-            decoders[i](copy, size, seal);
-            free(copy);
-        }
-    }
-}
 
 /* Stores */
 
@@ -185,11 +36,13 @@ typedef struct run {
     unsigned steps;
     bounded_os memory;
     uint32_t fail_in; /* for the next opening */
+    uint32_t flush_size;
     lkv_storage *storage;
     lkv_store *old; /* follows all that happens */
     lkv_store
         *fresh; /* opened on what was installed last; NULL when that is no store */
     map rows;   /* what `fresh` holds */
+    image_verdict truth;
     image im;
 } run;
 
@@ -210,8 +63,7 @@ static int refresh(run *r, lkv_store *store)
     lkv_error err = {.text = ""};
     int rc = lkv_refresh(store, &err);
 
-    if (take_failed(r)) {
-        MUST(rc == LKV_NOMEM);
+    if (take_failed(r) && rc == LKV_NOMEM) {
         map_must_be(&none, store);
         rc = lkv_refresh(store, &err);
     }
@@ -223,14 +75,68 @@ static int refresh(run *r, lkv_store *store)
     return rc;
 }
 
+static void must_be_answer(int rc)
+{
+    MUST(rc == LKV_OK || rc == LKV_ABSENT || rc == LKV_CORRUPT || rc == LKV_TOO_BIG);
+}
+
+/* Whatever a store answers whose index and log do not fit together. */
+static void explore(run *r, lkv_store *store)
+{
+    lkv_cursor *cursor;
+    lkv_bytes value;
+    lkv_row row;
+    int rc;
+
+    MUST(lkv_cursor_open(store, &cursor) == LKV_OK);
+    for (rc = lkv_cursor_first(cursor, NULL); rc == LKV_OK;
+         rc = lkv_cursor_next(cursor, NULL)) {
+        must_be_answer(lkv_cursor_value(cursor, &value, NULL));
+        must_be_answer(lkv_get(store, lkv_cursor_key(cursor), &row, NULL));
+    }
+    must_be_answer(rc);
+    for (rc = lkv_cursor_last(cursor, NULL); rc == LKV_OK;
+         rc = lkv_cursor_prev(cursor, NULL)) {
+    }
+    must_be_answer(rc);
+    lkv_cursor_close(cursor);
+    if (lkv_begin(store, 0, NULL) != LKV_OK) {
+        return;
+    }
+    row = (lkv_row){{"k0a", 3}, {"new", 3}, 1};
+    r->memory.limit += 4096 + 16 * (uint64_t)r->im.block;
+    must_be_answer(lkv_put(store, &row, NULL));
+    must_be_answer(lkv_delete(store, (lkv_bytes){"k1b", 3}, NULL));
+    rc = lkv_prepare(store, NULL);
+    must_be_answer(rc);
+    if (rc == LKV_OK) {
+        lkv_commit(store);
+    } else {
+        lkv_rollback(store);
+    }
+}
+
+/* What `fresh` says is what the truth says. */
+static void must_be_right(run *r)
+{
+    lkv_stats stats;
+    r->rows = r->truth.rows;
+    map_must_be(&r->rows, r->fresh);
+    MUST(lkv_measure(r->fresh, &stats, NULL) == LKV_OK);
+    MUST(stats.live_keys == r->rows.count);
+    MUST(stats.live_bytes == map_bytes(&r->rows));
+    MUST(r->fresh->live_bytes == stats.live_bytes);
+    MUST(lkv_verify(r->fresh, NULL, NULL, NULL) == LKV_OK);
+}
+
 /* Opens what the storage holds; 0 when the input is used up. */
 static int open_fresh(run *r)
 {
-    int truth = image_truth(r->storage, &r->rows), rc;
+    int known = image_truth(r->storage, &r->truth), rc;
 
     lkv_close(r->fresh);
     r->fresh = NULL;
-    if (truth < 0) {
+    if (!known) {
         return 0;
     }
     rc = lkv_open(r->storage, &r->memory.os, &r->fresh);
@@ -238,18 +144,22 @@ static int open_fresh(run *r)
         rc = lkv_open(r->storage, &r->memory.os, &r->fresh);
     }
     MUST(rc == LKV_OK);
+    r->fresh->flush_size = r->flush_size;
     rc = refresh(r, r->fresh);
-    MUST(rc == (truth ? LKV_OK : LKV_CORRUPT));
+    MUST(rc == (r->truth.opens ? LKV_OK : LKV_CORRUPT));
+    if (r->truth.right) {
+        must_be_right(r);
+        return 1;
+    }
     if (rc == LKV_OK) {
-        lkv_stats stats;
-        map_must_be(&r->rows, r->fresh);
-        MUST(lkv_measure(r->fresh, &stats, NULL) == LKV_OK);
-        MUST(stats.live_keys == r->rows.count && stats.records >= stats.live_keys);
+        lkv_error err = {.text = ""};
+        MUST(lkv_verify(r->fresh, NULL, NULL, &err) == LKV_CORRUPT && err.text[0] != 0);
+        explore(r, r->fresh);
     } else {
         MUST(lkv_begin(r->fresh, 0, NULL) == LKV_CORRUPT);
-        lkv_close(r->fresh);
-        r->fresh = NULL;
     }
+    lkv_close(r->fresh);
+    r->fresh = NULL;
     return 1;
 }
 
@@ -269,6 +179,7 @@ static int install(run *r)
     lkv_close(r->fresh);
     r->fresh = NULL;
     r->memory.limit += 16 * image_size(&r->im);
+    (void)take_failed(r);
     image_install(&r->im, r->storage);
     r->memory.fail_in = r->fail_in;
     follow(r);
@@ -289,9 +200,16 @@ typedef struct marks {
 /* The result of a change; 1 when it was made. */
 static int was_made(run *r, int rc)
 {
-    MUST((rc == LKV_NOMEM) == take_failed(r));
+    int failed = take_failed(r); /* what is but kept at hand is done without */
+    MUST(rc != LKV_NOMEM || failed);
     MUST(rc == LKV_OK || rc == LKV_ABSENT || rc == LKV_NOMEM || rc == LKV_TOO_BIG);
     return rc == LKV_OK;
+}
+
+/* Memory that a change may take: a record, a run, and what that is merged into. */
+static uint64_t change_cost(const run *r, size_t size)
+{
+    return 16 * (size + r->im.block);
 }
 
 static void change(run *r)
@@ -305,15 +223,16 @@ static void change(run *r)
     }
     map_find(&r->rows, row.key, &there);
     if (how & 1) {
+        r->memory.limit += change_cost(r, row.key.size);
         rc = lkv_delete(r->fresh, row.key, NULL);
-        MUST((rc == LKV_ABSENT) == !there);
+        MUST(rc == LKV_NOMEM || (rc == LKV_ABSENT) == !there);
         if (was_made(r, rc)) {
             map_remove(&r->rows, row.key);
         }
         return;
     }
     row.value = input_value(&r->in);
-    r->memory.limit += 16 * (row.key.size + row.value.size);
+    r->memory.limit += change_cost(r, row.key.size + row.value.size);
     if (row.value.data != NULL && was_made(r, lkv_put(r->fresh, &row, NULL))) {
         map_put(&r->rows, &row);
     }
@@ -341,6 +260,22 @@ static void mark(run *r, marks *m)
     }
 }
 
+/* Rewrites about as many bytes of the log as the input says, or from now on lets
+ * commits do it. */
+static int compact(run *r)
+{
+    uint32_t how = input_byte(&r->in);
+    uint64_t left;
+    r->memory.limit += 16 * map_bytes(&r->rows) + change_cost(r, 0);
+    if (how & 1) {
+        return lkv_set_auto_compact(r->fresh, how << 1, NULL);
+    }
+    if (how & 2) {
+        return lkv_rebuild(r->fresh, NULL);
+    }
+    return lkv_compact(r->fresh, how << 3, &left, NULL);
+}
+
 /* A walk that goes on while rows come and go under it: keys still ascend. */
 static void walk_and_change(run *r)
 {
@@ -351,7 +286,8 @@ static void walk_and_change(run *r)
 
     (void)take_failed(r);
     MUST(lkv_cursor_open(r->fresh, &cursor) == LKV_OK);
-    for (rc = lkv_cursor_first(cursor); rc == LKV_OK; rc = lkv_cursor_next(cursor)) {
+    for (rc = lkv_cursor_first(cursor, NULL); rc == LKV_OK;
+         rc = lkv_cursor_next(cursor, NULL)) {
         lkv_bytes key = lkv_cursor_key(cursor);
         if (turn++ > 0) {
             size_t common = key.size < size ? key.size : size;
@@ -375,10 +311,9 @@ static void walk_and_change(run *r)
 static void finish(run *r, const map *before, int commit)
 {
     int rc = commit ? lkv_prepare(r->fresh, NULL) : LKV_ABSENT;
-    if (take_failed(r)) { /* as if it had not been tried */
-        MUST(rc == LKV_NOMEM || !commit);
+    if (take_failed(r) && rc == LKV_NOMEM) { /* as if it had not been tried */
         map_must_be(&r->rows, r->fresh);
-        rc = commit ? lkv_prepare(r->fresh, NULL) : rc;
+        rc = lkv_prepare(r->fresh, NULL);
     }
     MUST(rc == LKV_OK || rc == LKV_TOO_BIG || !commit);
     if (rc == LKV_OK) {
@@ -415,12 +350,13 @@ static void transaction(run *r)
             (void)take_failed(r);
             if (step & 64) {
                 map_must_be(&r->rows, r->fresh);
+                MUST(lkv_verify(r->fresh, NULL, NULL, NULL) == LKV_OK);
             } else {
                 walk_and_change(r);
             }
             break;
         case 3: /* prepared, and then more of it */
-            rc = lkv_prepare(r->fresh, NULL);
+            rc = step & 64 ? compact(r) : lkv_prepare(r->fresh, NULL);
             rc = was_made(r, rc) || rc == LKV_NOMEM ? 0 : 1;
             break;
         case 4:
@@ -530,7 +466,7 @@ static void must_last(run *r)
     rows = r->rows;
     if (r->fresh != NULL && open_fresh(r)) {
         MUST(r->fresh != NULL);
-        map_must_equal(&rows, &r->rows);
+        MUST(map_is_equal(&rows, &r->rows));
         follow(r);
     }
 }
@@ -538,7 +474,8 @@ static void must_last(run *r)
 static void run_program(const uint8_t *data, size_t size)
 {
     static run r;
-    uint8_t sizes;
+    static const uint32_t blocks[] = {512, 64, 4096, LKV_BLOCK_MIN};
+    uint8_t sizes, shapes;
 
     r.in = (input){data, size};
     r.steps = 0;
@@ -546,14 +483,19 @@ static void run_program(const uint8_t *data, size_t size)
     r.rows.count = 0;
     r.old = r.fresh = NULL;
     input_reset();
-    image_start(&r.im, 1);
-    /* Two indexes with their first slab, journals and buffers; the storage's copies. */
-    bounded_os_init(&r.memory, 64u << 10);
-    MUST(lkv_storage_mem_open(&r.memory.os, 512, &r.storage) == LKV_OK);
     sizes = input_byte(&r.in);
+    shapes = input_byte(&r.in);
+    r.flush_size = 64u << (shapes & 7);
+    r.im.block = blocks[shapes >> 3 & 3];
+    image_start(&r.im, 1);
+    /* Two indexes with their first slab, journals and buffers; the storage's copies;
+     * writers of runs, and a leaf of each run taken apart. */
+    bounded_os_init(&r.memory, 512u << 10);
+    MUST(lkv_storage_mem_open(&r.memory.os, r.im.block, &r.storage) == LKV_OK);
     r.storage->spill = 16u << (sizes & 7);
     r.storage->segment = 128u << (sizes >> 3 & 7);
     MUST(lkv_open(r.storage, &r.memory.os, &r.old) == LKV_OK);
+    r.old->flush_size = r.flush_size;
     while (r.in.left > 0 && r.steps++ < MAX_STEPS && step(&r)) {
     }
     if (r.fresh == NULL) {
@@ -571,7 +513,7 @@ static void run_program(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 0 && data[0] % 2 == 0) {
-        run_decoders(data + 1, size - 1);
+        decode_must_hold(data + 1, size - 1);
     } else if (size > 0) {
         run_program(data + 1, size - 1);
     }

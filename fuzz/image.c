@@ -22,6 +22,17 @@ static void start_chain(image *im)
     im->covered = 0;
 }
 
+void image_tail(image *im)
+{
+    lkv_tail *tail = &im->root.tail;
+    tail->segment = open_segment(im)->listed.number;
+    tail->offset = (uint32_t)open_segment(im)->size;
+    tail->revision = im->last.revision;
+    tail->chain = im->last.chain;
+    tail->covered = im->covered;
+    tail->hash = im->hash;
+}
+
 void image_start(image *im, uint8_t id)
 {
     image_segment *first = &im->segment[0];
@@ -29,7 +40,9 @@ void image_start(image *im, uint8_t id)
     memset(&im->root, 0, sizeof(im->root));
     memset(im->root.store_id, id, LKV_ID_SIZE);
     im->root.generation = 1;
-    im->root.block = 4096;
+    im->root.block = im->block;
+    im->root.next_part = LKV_PART_FIRST;
+    im->root.next_run = LKV_RUN_FIRST;
     im->count = 1;
     memset(&im->last, 0, sizeof(im->last));
     im->rows.count = 0;
@@ -46,6 +59,7 @@ void image_start(image *im, uint8_t id)
     first->size = LKV_SEGMENT_HEADER;
     lkv_format_segment(first->bytes, &first->header);
     start_chain(im);
+    image_tail(im);
 }
 
 static uint8_t *room_for(image *im, size_t size)
@@ -124,8 +138,11 @@ void image_commit(image *im, input *in, uint8_t lie)
 {
     uint64_t by = lie == 0 ? 0 : input_u32(in);
     uint8_t *at = room_for(im, LKV_COMMIT_SIZE);
-    lkv_commit_record commit = {im->last.revision + 1, 7, im->covered, 0,
-                                im->rows.count,        0};
+    lkv_commit_record commit = {.revision = im->last.revision + 1,
+                                .time_ms = 7,
+                                .covered = im->covered,
+                                .live_keys = im->rows.count,
+                                .live_bytes = map_bytes(&im->rows)};
     if (at == NULL) {
         return;
     }
@@ -134,6 +151,7 @@ void image_commit(image *im, input *in, uint8_t lie)
     commit.covered ^= (lie & 7) == 3 ? by : 0;
     commit.synced_end ^= (lie & 7) == 4 ? by : 0;
     commit.live_keys ^= (lie & 7) == 5 ? by : 0;
+    commit.live_bytes ^= (lie & 7) == 7 ? by : 0;
     commit.chain = lkv_format_chain_end(&im->hash, &commit);
     commit.chain ^= (lie & 7) == 6 ? by : 0;
     lkv_format_commit(at, &commit);
@@ -143,6 +161,7 @@ void image_commit(image *im, input *in, uint8_t lie)
     im->end.revision = commit.revision;
     im->end.chain = commit.chain;
     im->end.live_keys = commit.live_keys;
+    im->end.live_bytes = commit.live_bytes;
     im->end.segment = open_segment(im)->listed.number;
     im->end.offset = (uint32_t)open_segment(im)->size;
 }
@@ -171,12 +190,15 @@ static void lie_header(image *im, input *in, uint8_t lie)
     case 6:
         open->header.store_id[by & 15] ^= (uint8_t)(by >> 8);
         break;
+    case 7:
+        open->header.kind ^= by & 3;
+        break;
     default:
         break;
     }
     lkv_format_segment(open->bytes, &open->header);
     if (lie & 8) {
-        open->bytes[28 + (by & 3)] ^= (uint8_t)(by >> 8); /* not used */
+        open->bytes[56 + (by & 3)] ^= (uint8_t)(by >> 8); /* not used */
         lkv_format_u32(open->bytes + 60, lkv_crc32(0, open->bytes, 60));
     }
     if (lie & 128) {
@@ -199,7 +221,8 @@ void image_roll(image *im, input *in, uint8_t lie)
         }
         open->listed.size = (uint32_t)open->size;
         next->header = open->header;
-        next->header.number = (uint32_t)++im->count;
+        next->header.number = open->listed.number + 1;
+        im->count++;
         next->header.base = base;
         next->header.chain_before = im->last.chain;
         next->header.revision_before = im->last.revision;
@@ -219,6 +242,7 @@ void image_roll(image *im, input *in, uint8_t lie)
         im->last.chain = im->end.chain = open->header.chain_before;
         im->last.revision = im->end.revision = open->header.revision_before;
         start_chain(im);
+        image_tail(im);
     }
 }
 
@@ -236,6 +260,58 @@ void image_cut(image *im, input *in)
     size_t size = (size_t)input_byte(in) << 8;
     size |= input_byte(in);
     at->size = size % (at->size + 1);
+}
+
+static void lie_tail(lkv_tail *tail, unsigned which, uint32_t by)
+{
+    switch (which) {
+    case 0:
+        tail->segment ^= by;
+        break;
+    case 1:
+        tail->offset ^= by;
+        break;
+    case 2:
+        tail->revision ^= by;
+        break;
+    case 3:
+        tail->chain ^= by;
+        break;
+    case 4:
+        tail->covered ^= by;
+        break;
+    default:
+        tail->hash.state[by % 11] ^= by;
+        break;
+    }
+}
+
+/* The rest of the root's header. */
+static void lie_rest(image *im, const image_segment *at, unsigned which, uint32_t by)
+{
+    switch (which) {
+    case 0:
+        im->root.next_part ^= by;
+        break;
+    case 1:
+        im->root.next_run ^= by;
+        break;
+    case 2:
+        im->root.auto_compact ^= by;
+        break;
+    case 3: /* a pass that has made nothing yet */
+        im->root.pass.to = at->listed.base ^ (by & 1);
+        break;
+    case 4:
+        im->root.pass.next ^= by;
+        break;
+    case 5:
+        im->root.pass.open ^= by;
+        break;
+    default:
+        image_tail(im);
+        break;
+    }
 }
 
 void image_lie_root(image *im, input *in)
@@ -263,6 +339,13 @@ void image_lie_root(image *im, input *in)
     case 5:
         im->root.meta.size = by % 256; /* zeros */
         break;
+    case 6:
+        if (lie & 8) {
+            lie_tail(&im->root.tail, by >> 24 & 7, by & 0xffffff);
+        } else {
+            lie_rest(im, at, by >> 24 & 7, by & 0xffffff);
+        }
+        break;
     default:
         im->root_flip = by & 0xffff;
         im->root_xor = (uint8_t)(by >> 16);
@@ -275,7 +358,10 @@ void image_lie_end(image *im, input *in)
 {
     uint8_t lie = input_byte(in);
     uint32_t by = input_u32(in);
-    switch (lie & 7) {
+    switch (lie & 15) {
+    case 8:
+        im->end.live_bytes ^= by;
+        break;
     case 0:
         im->end.store_id[by & 15] ^= (uint8_t)(by >> 8);
         break;
@@ -316,8 +402,8 @@ static void install_root(const image *im, lkv_storage *storage)
     for (size_t i = 0; i < im->count; i++) {
         list[i] = im->segment[i].listed;
     }
-    size = lkv_format_root_size(root.segments, root.meta.size);
-    lkv_format_root(bytes, &root, list);
+    size = lkv_format_root_size(&root);
+    lkv_format_root(bytes, &root, list, NULL, NULL, NULL, NULL, NULL);
     bytes[im->root_flip % size] ^= im->root_xor;
     if (im->root_xor != 0 && im->root_sealed) {
         lkv_format_u32(bytes + size - 4, lkv_crc32(0, bytes, size - 4));
@@ -335,8 +421,24 @@ size_t image_size(const image *im)
     return size;
 }
 
+static int note_object(void *arg, uint32_t object)
+{
+    *(uint32_t *)arg = object;
+    return 1;
+}
+
+/* Nothing of an older store is left. */
+static void remove_all(lkv_storage *storage)
+{
+    uint32_t object;
+    while (storage->ops->list(storage, note_object, &object, NULL) == 1) {
+        MUST(storage->ops->remove(storage, object, 0, NULL) == LKV_OK);
+    }
+}
+
 void image_install(const image *im, lkv_storage *storage)
 {
+    remove_all(storage);
     for (size_t i = 0; i < im->count; i++) {
         const image_segment *at = &im->segment[i];
         lkv_bytes bytes = {at->bytes, at->size};

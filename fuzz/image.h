@@ -25,7 +25,8 @@ typedef struct image_segment {
 } image_segment;
 
 typedef struct image {
-    lkv_root root; /* `segments` and `meta` are filled in when it is installed */
+    uint32_t block; /* of the storage */
+    lkv_root root;  /* `segments` and `meta` are filled in when it is installed */
     size_t count;
     image_segment segment[IMAGE_SEGMENTS];
     lkv_commit_record last; /* the commit that the next one follows */
@@ -38,7 +39,7 @@ typedef struct image {
     int root_sealed; /* and whether its checksum is made to fit */
 } image;
 
-/* An empty store of identity `id`. */
+/* An empty store of identity `id`; `im->block` stays. */
 void image_start(image *im, uint8_t id);
 
 void image_record(image *im, enum lkv_kind kind, unsigned tag, lkv_bytes key,
@@ -51,6 +52,8 @@ void image_bytes(image *im, lkv_bytes bytes);
 /* `lie`: 0 for none, else which field of the commit is changed by what. */
 void image_commit(image *im, input *in, uint8_t lie);
 void image_roll(image *im, input *in, uint8_t lie);
+/* The root's tail moves to where the log ends now, and no run has what came before. */
+void image_tail(image *im);
 void image_flip(image *im, input *in);
 void image_cut(image *im, input *in);
 void image_lie_root(image *im, input *in);
@@ -61,9 +64,14 @@ size_t image_size(const image *im);
 /* Makes the image what `storage` holds. */
 void image_install(const image *im, lkv_storage *storage);
 
-/* What `storage` holds by the rules of the format, read in the plainest way: 1 and the
- * rows (bytes in input_memory()), 0 when it is no valid store, -1 when there is no
- * memory left to say. */
-int image_truth(lkv_storage *storage, map *rows);
+/* What `storage` holds by the rules of the format, read in the plainest way. */
+typedef struct image_verdict {
+    int opens; /* what a reader looks at who goes by the root's tail is right */
+    int right; /* so is all else of the log, and what root and end say of it */
+    map rows;  /* then: what it holds; bytes in input_memory() */
+} image_verdict;
+
+/* 1, or 0 when there is no memory left to say. */
+int image_truth(lkv_storage *storage, image_verdict *out);
 
 #endif

@@ -165,6 +165,10 @@ static int random_bytes(void *ctx, void *out, size_t size)
 void bounded_os_init(bounded_os *bounded, uint64_t limit)
 {
     memset(bounded, 0, sizeof(*bounded));
-    bounded->os = (lkv_os){bounded, resize, release, now_ms, random_bytes};
+    bounded->os = (lkv_os){.ctx = bounded,
+                           .resize = resize,
+                           .release = release,
+                           .now_ms = now_ms,
+                           .random = random_bytes};
     bounded->limit = limit;
 }

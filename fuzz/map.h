@@ -21,8 +21,10 @@ void map_put(map *m, const lkv_row *row);
 void map_remove(map *m, lkv_bytes key);
 
 int map_same_bytes(lkv_bytes a, lkv_bytes b);
-/* Aborts unless they hold the same rows. */
-void map_must_equal(const map *a, const map *b);
+/* Bytes of the rows as records in the plain form. */
+uint64_t map_bytes(const map *m);
+/* Whether they hold the same rows. */
+int map_is_equal(const map *a, const map *b);
 /* Aborts unless `store` answers every question as `m` does. */
 void map_must_be(const map *m, lkv_store *store);
 

@@ -46,9 +46,12 @@
  *   crash                  copy the files as a killed process leaves them, drop all
  *                          connections, open `main` on the copy; `$DIR` changes
  *   backup FROM TO         copy file to file by SQLite's backup interface
- *   damage SEGMENT OFFSET [TABLE]
- *                          invert a byte in the log of a litekv table (default kv)
- *   limit length N         sqlite3_limit() of the connection
+ *   damage TABLE OBJECT NUMBER OFFSET [[xor] BYTE]
+ *                          change a byte of what a litekv table keeps in the file: make
+ *                          it BYTE, or its exclusive or with BYTE, which is 0xff unless
+ *                          named. OBJECT is log, base, index or root, a shadow table
+ *                          whose row is NUMBER, from 1 on; or segment, part or run,
+ * with its own number limit length N         sqlite3_limit() of the connection
  *   defensive on|off       SQLITE_DBCONFIG_DEFENSIVE of the connection
  *   require sqlite N       skip the rest of the file below SQLite N, as 3044000
  *

@@ -229,69 +229,112 @@ int lkv_session_backup(lkv_session *session, const char *from, const char *to)
     return result;
 }
 
-/* The bytes that every block of the log but the last has. */
-static sqlite3_int64 block_size(sqlite3 *db, const char *log)
+/* A number that a query about shadow table `name` gives; -1 when it gives none. */
+static sqlite3_int64 ask(sqlite3 *db, const char *format, const char *name)
 {
-    sqlite3_int64 size = 0;
+    sqlite3_int64 number = -1;
     sqlite3_stmt *stmt = NULL;
-    char *sql = sqlite3_mprintf("SELECT max(length(block)) FROM main.\"%w\"", log);
+    char *sql = sqlite3_mprintf(format, name);
     if (sql != NULL && sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK &&
-        sqlite3_step(stmt) == SQLITE_ROW) {
-        size = sqlite3_column_int64(stmt, 0);
+        sqlite3_step(stmt) == SQLITE_ROW &&
+        sqlite3_column_type(stmt, 0) == SQLITE_INTEGER) {
+        number = sqlite3_column_int64(stmt, 0);
     }
     sqlite3_finalize(stmt);
     sqlite3_free(sql);
-    return size;
+    return number;
 }
 
-static int invert_byte(lkv_session *session, sqlite3 *db, const char *log,
-                       sqlite3_int64 id, int at)
+/* Where the byte stands: a shadow table, a row of it, and where in the row. An object
+ * is cut into blocks that are all of one size, but for its last; the row of block `i`
+ * of object `n` has the id n << 32 | i. */
+static int find_byte(lkv_session *session, sqlite3 *db, const lkv_damage *damage,
+                     char **name, sqlite3_int64 *id, sqlite3_int64 *at)
+{
+    static const struct {
+        const char *object, *suffix;
+        sqlite3_int64 first; /* number of the first object in the storage, or 0 */
+    } kinds[] = {
+        {"log", "log", 0},         {"base", "base", 0},   {"index", "index", 0},
+        {"root", "root", 0},       {"segment", "log", 1}, {"part", "base", 1 << 28},
+        {"run", "index", 2 << 28},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(damage->object, kinds[i].object) != 0) {
+            continue;
+        }
+        *name = sqlite3_mprintf("%s_%s", damage->table, kinds[i].suffix);
+        *at = damage->offset;
+        if (kinds[i].first == 0) {
+            char *sql = sqlite3_mprintf("SELECT id FROM main.\"%%w\" ORDER BY id "
+                                        "LIMIT 1 OFFSET %lld",
+                                        (long long)damage->number - 1);
+            *id = ask(db, sql, *name);
+            sqlite3_free(sql);
+        } else {
+            sqlite3_int64 size =
+                ask(db, "SELECT max(length(block)) FROM main.\"%w\"", *name);
+            size = size > 0 ? size : 1;
+            *id = (kinds[i].first + damage->number - 1) * 0x100000000 + *at / size;
+            *at %= size;
+        }
+        return *id >= 0 ? 0
+                        : because(session, "row %lld of \"%s\": %s",
+                                  (long long)damage->number, *name,
+                                  sqlite3_errcode(db) != SQLITE_OK ? sqlite3_errmsg(db)
+                                                                   : "there is none");
+    }
+    return because(session,
+                   "there is no \"%s\"; there are base, index, log, part, root, "
+                   "run, segment",
+                   damage->object);
+}
+
+static int change_byte(lkv_session *session, sqlite3 *db, const lkv_damage *damage,
+                       const char *name, sqlite3_int64 id, sqlite3_int64 at)
 {
     sqlite3_blob *blob = NULL;
     unsigned char byte = 0;
-    int rc = sqlite3_blob_open(db, "main", log, "block", id, 1, &blob);
+    int rc = sqlite3_blob_open(db, "main", name, "block", id, 1, &blob);
     if (rc == SQLITE_OK && at >= sqlite3_blob_bytes(blob)) {
         sqlite3_blob_close(blob);
-        return because(session, "block %lld of \"%s\" ends before byte %d",
-                       (long long)id, log, at);
+        return because(session, "block %lld of \"%s\" ends before byte %lld",
+                       (long long)id, name, (long long)at);
     }
     if (rc == SQLITE_OK) {
-        rc = sqlite3_blob_read(blob, &byte, 1, at);
+        rc = sqlite3_blob_read(blob, &byte, 1, (int)at);
     }
     if (rc == SQLITE_OK) {
-        byte = (unsigned char)~byte;
-        rc = sqlite3_blob_write(blob, &byte, 1, at);
+        byte = (unsigned char)((byte & damage->keep) ^ damage->change);
+        rc = sqlite3_blob_write(blob, &byte, 1, (int)at);
     }
     if (rc != SQLITE_OK) {
-        because(session, "block %lld of \"%s\": %s", (long long)id, log,
+        because(session, "block %lld of \"%s\": %s", (long long)id, name,
                 sqlite3_errmsg(db));
     }
     /* Closing commits, and so may be what fails. */
     if (sqlite3_blob_close(blob) != SQLITE_OK && rc == SQLITE_OK) {
-        because(session, "block %lld of \"%s\": %s", (long long)id, log,
+        because(session, "block %lld of \"%s\": %s", (long long)id, name,
                 sqlite3_errmsg(db));
         rc = SQLITE_ERROR;
     }
     return rc == SQLITE_OK ? 0 : -1;
 }
 
-int lkv_session_damage(lkv_session *session, const char *table, sqlite3_int64 segment,
-                       sqlite3_int64 offset)
+int lkv_session_damage(lkv_session *session, const lkv_damage *damage)
 {
     sqlite3 *db = open_file(session, session->path, SQLITE_OPEN_READWRITE);
+    char *name = NULL;
+    sqlite3_int64 id = 0;
+    sqlite3_int64 at = 0;
     if (db == NULL) {
         return -1;
     }
-    int result = -1;
-    char *log = sqlite3_mprintf("%s_log", table);
-    sqlite3_int64 size = log != NULL ? block_size(db, log) : 0;
-    if (size <= 0) {
-        because(session, "no block found in \"%s_log\": %s", table, sqlite3_errmsg(db));
-    } else {
-        sqlite3_int64 id = segment * 0x100000000 + offset / size;
-        result = invert_byte(session, db, log, id, (int)(offset % size));
+    int result = find_byte(session, db, damage, &name, &id, &at);
+    if (result == 0) {
+        result = change_byte(session, db, damage, name, id, at);
     }
-    sqlite3_free(log);
+    sqlite3_free(name);
     sqlite3_close(db);
     return result;
 }

@@ -49,9 +49,19 @@ int lkv_session_crash(lkv_session *session);
 
 /* Copies one database file to another by SQLite's backup interface. */
 int lkv_session_backup(lkv_session *session, const char *from, const char *to);
-/* Inverts a byte in the log of a litekv table in the database file. */
-int lkv_session_damage(lkv_session *session, const char *table, sqlite3_int64 segment,
-                       sqlite3_int64 offset);
+/* One byte of what a litekv table keeps in the database file, and what becomes of it.
+ */
+typedef struct lkv_damage {
+    const char *table;
+    /* `log`, `base`, `index` or `root`: a shadow table, `number` counts its rows from 1
+     * on; `segment`, `part` or `run`: an object with its number. */
+    const char *object;
+    sqlite3_int64 number;
+    sqlite3_int64 offset; /* in the row, or the object */
+    unsigned char keep;   /* the byte AND this, XOR the next, is what it becomes */
+    unsigned char change;
+} lkv_damage;
+int lkv_session_damage(lkv_session *session, const lkv_damage *damage);
 
 /* `text` with `$DIR` and `$DB` replaced; the caller frees it. */
 char *lkv_session_expand(const lkv_session *session, const char *text);

@@ -355,17 +355,46 @@ static void word_backup(lkv_run *run, char *rest)
     }
 }
 
+static bool read_byte(const char *word, unsigned char *out)
+{
+    char *end;
+    long number = word != NULL ? strtol(word, &end, 0) : -1;
+    if (number < 0 || number > 255 || *end != '\0') {
+        return false;
+    }
+    *out = (unsigned char)number;
+    return true;
+}
+
+/* `BYTE`, `xor BYTE`, or nothing, which is `xor 0xff`. */
+static bool read_change(char **rest, lkv_damage *damage)
+{
+    const char *word = lkv_text_word(rest);
+    damage->keep = 0xff;
+    damage->change = 0xff;
+    if (word == NULL) {
+        return true;
+    }
+    if (is_word(word, "xor")) {
+        word = lkv_text_word(rest);
+    } else {
+        damage->keep = 0;
+    }
+    return read_byte(word, &damage->change) && lkv_text_word(rest) == NULL;
+}
+
 static void word_damage(lkv_run *run, char *rest)
 {
-    sqlite3_int64 segment;
-    sqlite3_int64 offset;
-    bool read = read_number(lkv_text_word(&rest), &segment) &&
-                read_number(lkv_text_word(&rest), &offset) && segment <= INT_MAX;
-    const char *table = read ? lkv_text_word(&rest) : NULL;
-    if (!read) {
-        lkv_words_fail(run, "damage needs a segment and an offset");
-    } else if (lkv_session_damage(&run->session, table != NULL ? table : "kv", segment,
-                                  offset) != 0) {
+    lkv_damage damage = {.table = lkv_text_word(&rest)};
+    damage.object = lkv_text_word(&rest);
+    if (!read_number(lkv_text_word(&rest), &damage.number) ||
+        damage.number > INT_MAX / 2 ||
+        !read_number(lkv_text_word(&rest), &damage.offset) ||
+        !read_change(&rest, &damage)) {
+        lkv_words_fail(run,
+                       "damage needs a table, an object, its number and an offset; "
+                       "then [xor] BYTE");
+    } else if (lkv_session_damage(&run->session, &damage) != 0) {
         lkv_words_fail(run, "damage: %s", run->session.why);
     }
 }

@@ -125,7 +125,7 @@ uint32_t mark(lkv_store *store)
 
 void fill_three(fixture *f)
 {
-    f->storage->segment = 300;
+    f->storage->segment = 316;
     commit_text(f->store, "a", "1");
     commit_text(f->store, "b", "2");
     begin(f->store);
@@ -172,10 +172,10 @@ static uint64_t walk(lkv_store *store, lkv_cursor *cursor, int forward, char *te
     lkv_error err = {0, ""};
     size_t at = 0;
     uint64_t rows = 0;
-    int rc = forward ? lkv_cursor_first(cursor) : lkv_cursor_last(cursor);
+    int rc = forward ? lkv_cursor_first(cursor, &err) : lkv_cursor_last(cursor, &err);
 
     for (; rc == LKV_OK;
-         rc = forward ? lkv_cursor_next(cursor) : lkv_cursor_prev(cursor)) {
+         rc = forward ? lkv_cursor_next(cursor, &err) : lkv_cursor_prev(cursor, &err)) {
         lkv_bytes value;
         lkv_row row;
         uint32_t crc;
@@ -194,7 +194,7 @@ static uint64_t walk(lkv_store *store, lkv_cursor *cursor, int forward, char *te
         }
         CHECK_SIZE(lkv_crc32(0, row.value.data, row.value.size), crc);
         CHECK_INT(row.tag, lkv_cursor_tag(cursor));
-        CHECK_INT(lkv_exists(store, lkv_cursor_key(cursor)), LKV_OK);
+        CHECK_INT(lkv_exists(store, lkv_cursor_key(cursor), &err), LKV_OK);
     }
     if (rc != LKV_ABSENT) {
         snprintf(text, TEXT_SIZE, "error %d: %s", rc, err.text);

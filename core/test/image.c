@@ -20,6 +20,20 @@ static uint8_t *copy_bytes(lkv_bytes bytes)
     return copy;
 }
 
+static void take_object(store_image *out, lkv_storage *storage, uint32_t number,
+                        size_t size)
+{
+    lkv_bytes view;
+    if (out->objects >= IMAGE_SEGMENTS) {
+        abort(); /* the test is wrong */
+    }
+    CHECK_INT(storage->ops->read(storage, number, 0, size, &view, NULL), LKV_OK);
+    CHECK(view.size >= size);
+    view.size = view.size < size ? view.size : size;
+    out->segments[out->objects++] =
+        (struct image_segment){number, copy_bytes(view), view.size};
+}
+
 void image_take(store_image *out, lkv_storage *storage)
 {
     lkv_root root = {.segments = 0};
@@ -34,24 +48,24 @@ void image_take(store_image *out, lkv_storage *storage)
     CHECK_INT(
         lkv_format_parse_root((lkv_bytes){out->root, out->root_size}, &root, &why),
         LKV_OK);
-    for (uint32_t i = 0; i < root.segments && CHECK(i < IMAGE_SEGMENTS); i++) {
+    for (uint32_t i = 0; i < root.segments; i++) {
         lkv_segment listed;
         lkv_format_root_segment((lkv_bytes){out->root, out->root_size}, i, &listed);
         listed.size = listed.size == 0 ? out->end.offset : listed.size;
-        CHECK_INT(
-            storage->ops->read(storage, listed.number, 0, listed.size, &view, NULL),
-            LKV_OK);
-        CHECK(view.size >= listed.size);
-        view.size = view.size < listed.size ? view.size : listed.size;
-        out->segments[out->count++] =
-            (struct image_segment){listed.number, copy_bytes(view), view.size};
+        take_object(out, storage, listed.number, listed.size);
+        out->count = i + 1;
+    }
+    for (uint32_t i = 0; i < root.runs + root.merges; i++) {
+        lkv_run run;
+        lkv_format_root_run((lkv_bytes){out->root, out->root_size}, &root, i, &run);
+        take_object(out, storage, run.number, (size_t)run.blocks * root.block);
     }
 }
 
 void image_put(const store_image *from, lkv_storage *storage)
 {
     const lkv_storage_ops *ops = storage->ops;
-    for (unsigned i = 0; i < from->count; i++) {
+    for (unsigned i = 0; i < from->objects; i++) {
         const struct image_segment *at = &from->segments[i];
         CHECK_INT(
             ops->write(storage, at->number, 0, (lkv_bytes){at->bytes, at->size}, NULL),
@@ -65,16 +79,17 @@ void image_put(const store_image *from, lkv_storage *storage)
 
 void image_free(store_image *image)
 {
-    while (image->count > 0) {
-        free(image->segments[--image->count].bytes);
+    while (image->objects > 0) {
+        free(image->segments[--image->objects].bytes);
     }
+    image->count = 0;
     free(image->root);
     image->root = NULL;
 }
 
 uint8_t *image_at(store_image *image, uint32_t number, size_t offset)
 {
-    for (unsigned i = 0; i < image->count; i++) {
+    for (unsigned i = 0; i < image->objects; i++) {
         if (image->segments[i].number == number && offset < image->segments[i].size) {
             return image->segments[i].bytes + offset;
         }
@@ -87,7 +102,8 @@ void check_same_image(const char *file, int line, const store_image *got,
 {
     uint8_t ends[2][LKV_END_SIZE];
     check_size(file, line, "the number of segments", got->count, want->count);
-    for (unsigned i = 0; i < want->count && i < got->count; i++) {
+    check_size(file, line, "the number of objects", got->objects, want->objects);
+    for (unsigned i = 0; i < want->objects && i < got->objects; i++) {
         const struct image_segment *a = &got->segments[i], *b = &want->segments[i];
         check_size(file, line, "the segment's number", a->number, b->number);
         check_bytes(file, line, "the segment", a->bytes, a->size, b->bytes, b->size);
@@ -152,7 +168,8 @@ void craft_commit(craft *c, uint64_t live_keys)
                                     .time_ms = 1000,
                                     .covered = c->covered,
                                     .synced_end = logical_end(c) + LKV_COMMIT_SIZE,
-                                    .live_keys = live_keys};
+                                    .live_keys = live_keys,
+                                    .live_bytes = live_keys * 15};
     c->commit.chain = lkv_format_chain_end(&c->hash, &c->commit);
     lkv_format_commit(bytes, &c->commit);
     craft_bytes(c, (lkv_bytes){bytes, sizeof(bytes)}, 0);
@@ -179,34 +196,45 @@ void craft_segment(craft *c, uint32_t number)
     if (c->image.segments[i].bytes == NULL) {
         abort();
     }
+    c->image.objects = c->image.count;
     lkv_format_segment(c->image.segments[i].bytes, &header);
 }
 
 void craft_begin(craft *c)
+{
+    craft_begin_at(c, 1);
+}
+
+void craft_begin_at(craft *c, uint32_t number)
 {
     memset(c, 0, sizeof(*c));
     for (unsigned i = 0; i < LKV_ID_SIZE; i++) {
         c->image.end.store_id[i] = (uint8_t)i;
     }
     c->image.end.generation = 1;
-    craft_segment(c, 1);
+    craft_segment(c, number);
     start_chain(c);
 }
 
 void craft_root(craft *c)
 {
-    lkv_root root = {.generation = c->image.end.generation,
-                     .block = 64,
-                     .segments = c->image.count,
-                     .meta = {"about", 5}};
+    lkv_root root = {
+        .generation = c->image.end.generation,
+        .block = 64,
+        .segments = c->image.count,
+        .next_part = LKV_PART_FIRST,
+        .next_run = LKV_RUN_FIRST,
+        .tail = {.segment = c->list[0].number, .offset = LKV_SEGMENT_HEADER},
+        .meta = {"about", 5}};
     memcpy(root.store_id, c->image.end.store_id, LKV_ID_SIZE);
+    lkv_format_chain_start(&root.tail.hash, root.store_id, 0, 0);
     free(c->image.root);
-    c->image.root_size = lkv_format_root_size(root.segments, root.meta.size);
+    c->image.root_size = lkv_format_root_size(&root);
     c->image.root = malloc(c->image.root_size);
     if (c->image.root == NULL) {
         abort();
     }
-    lkv_format_root(c->image.root, &root, c->list);
+    lkv_format_root(c->image.root, &root, c->list, NULL, NULL, NULL, NULL, NULL);
 }
 
 void craft_end(craft *c)
@@ -216,6 +244,7 @@ void craft_end(craft *c)
     end->revision = c->commit.revision;
     end->chain = c->commit.chain;
     end->live_keys = c->commit.live_keys;
+    end->live_bytes = c->commit.live_bytes;
     end->segment = last(c)->number;
     end->offset = (uint32_t)last(c)->size;
 }

@@ -15,15 +15,16 @@ typedef struct store_image {
         uint32_t number;
         uint8_t *bytes;
         size_t size;
-    } segments[IMAGE_SEGMENTS]; /* as the root lists them */
-    unsigned count;
+    } segments[IMAGE_SEGMENTS]; /* as the root lists them, and runs behind them */
+    unsigned count;             /* segments of the log */
+    unsigned objects;           /* these and the runs */
     uint8_t *root;
     size_t root_size;
     lkv_end end;
 } store_image;
 
-/* What a new handle would read: no bytes behind the end, no segment that the root does
- * not list. */
+/* What a new handle would read: no bytes behind the end, nothing that the root does not
+ * list. */
 void image_take(store_image *out, lkv_storage *storage);
 /* Puts it in place of what is there; nobody holds the lock. */
 void image_put(const store_image *from, lkv_storage *storage);
@@ -47,6 +48,8 @@ typedef struct craft {
 
 /* One segment without records; the identity is the bytes 0, 1, ..., 15. */
 void craft_begin(craft *c);
+/* The same, and it has `number`. */
+void craft_begin_at(craft *c, uint32_t number);
 void craft_record(craft *c, enum lkv_kind kind, const char *key, const char *value);
 /* Any bytes; `chained` puts them into the chain value too. */
 void craft_bytes(craft *c, lkv_bytes bytes, int chained);

@@ -150,7 +150,7 @@ static void check_walk(const model *m, const model_state *state, lkv_cursor *cur
                        int forward)
 {
     size_t i = model_from(state, forward ? 0 : MODEL_KEYS - 1, forward);
-    int rc = forward ? lkv_cursor_first(cursor) : lkv_cursor_last(cursor);
+    int rc = forward ? lkv_cursor_first(cursor, NULL) : lkv_cursor_last(cursor, NULL);
     while (rc == LKV_OK && i < MODEL_KEYS) {
         lkv_error err = {0, ""};
         lkv_row row;
@@ -164,7 +164,7 @@ static void check_walk(const model *m, const model_state *state, lkv_cursor *cur
             return;
         }
         i = model_from(state, forward ? i + 1 : i - 1, forward);
-        rc = forward ? lkv_cursor_next(cursor) : lkv_cursor_prev(cursor);
+        rc = forward ? lkv_cursor_next(cursor, NULL) : lkv_cursor_prev(cursor, NULL);
     }
     CHECK_INT(rc, LKV_ABSENT);
     CHECK_SIZE(i, MODEL_KEYS);
@@ -186,9 +186,9 @@ void model_check(const model *m, const model_state *state, lkv_store *store)
         lkv_row row;
         int rc = lkv_get(store, m->keys[i], &row, &err);
         CHECK_INT(rc, state->version[i] == 0 ? LKV_ABSENT : LKV_OK);
-        CHECK_INT(lkv_exists(store, m->keys[i]), rc);
         if (rc == LKV_OK) {
             model_check_row(m, i, state->version[i], &row);
         }
+        CHECK_INT(lkv_exists(store, m->keys[i], NULL), rc);
     }
 }

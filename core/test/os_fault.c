@@ -81,10 +81,68 @@ static int random_bytes(void *ctx, void *out, size_t size)
     return 0;
 }
 
+/* --- files: one that fails does nothing, but a write does half, and close closes ---
+ */
+
+static int open_file(void *ctx, const char *path, enum lkv_os_open how, int *file)
+{
+    os_fault *fault = ctx;
+    int rc = fails(fault) ? EMFILE : lkv_os_posix_files.open(NULL, path, how, file);
+    fault->open_files += rc == 0;
+    return rc;
+}
+
+static int file_size(void *ctx, int file, uint64_t *size)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_files.size(NULL, file, size);
+}
+
+static int read_file(void *ctx, int file, uint64_t offset, void *out, size_t size,
+                     size_t *got)
+{
+    return fails(ctx) ? EIO
+                      : lkv_os_posix_files.read(NULL, file, offset, out, size, got);
+}
+
+static int write_file(void *ctx, int file, const void *bytes, size_t size)
+{
+    if (fails(ctx)) {
+        (void)lkv_os_posix_files.write(NULL, file, bytes, size / 2);
+        return ENOSPC;
+    }
+    return lkv_os_posix_files.write(NULL, file, bytes, size);
+}
+
+static int sync_file(void *ctx, int file)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_files.sync(NULL, file);
+}
+
+static int close_file(void *ctx, int file)
+{
+    os_fault *fault = ctx;
+    int rc = lkv_os_posix_files.close(NULL, file);
+    fault->open_files--;
+    return fails(fault) ? EIO : rc;
+}
+
+static int rename_file(void *ctx, const char *from, const char *to, int replace)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_files.rename(NULL, from, to, replace);
+}
+
+static int remove_file(void *ctx, const char *path)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_files.remove(NULL, path);
+}
+
+static const lkv_os_files files = {open_file, file_size,  read_file,   write_file,
+                                   sync_file, close_file, rename_file, remove_file};
+
 void os_fault_init(os_fault *fault)
 {
     memset(fault, 0, sizeof(*fault));
-    fault->os = (lkv_os){fault, resize, release, now_ms, random_bytes};
+    fault->os = (lkv_os){fault, resize, release, now_ms, random_bytes, &files};
     fault->now_ms = 1000;
 }
 

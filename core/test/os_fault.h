@@ -2,7 +2,8 @@
  * os_fault.h - an lkv_os that fails on demand and knows what it gave out.
  *
  * Every resize moves, and what was given back is overwritten first: a view that
- * outlived its memory shows. Time and random bytes are the same in every run.
+ * outlived its memory shows. Time and random bytes are the same in every run. Files are
+ * real ones.
  */
 #ifndef LKV_TEST_OS_FAULT_H
 #define LKV_TEST_OS_FAULT_H
@@ -11,12 +12,13 @@
 
 typedef struct os_fault {
     lkv_os os;        /* to hand in; os.ctx is the struct itself, which must not move */
-    uint64_t calls;   /* of resize and random, since armed */
+    uint64_t calls;   /* of all but release and now_ms, since armed */
     uint64_t fail_at; /* the call that fails, counted from 1; 0: none */
     int for_good;     /* and all after it */
     uint64_t failures;
     uint64_t live; /* allocations not given back */
     uint64_t live_bytes;
+    uint64_t open_files;
     int64_t now_ms;
     uint8_t next_random; /* random bytes count upwards from here */
 } os_fault;

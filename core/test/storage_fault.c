@@ -52,6 +52,9 @@ static int fails(storage_fault *fault)
 static int fail(storage_fault *fault, lkv_error *err)
 {
     if (fault->owner != NULL) {
+        if (fault->database != NULL && lkv_in_transaction(fault->owner)) {
+            storage_database_undo(fault->database, 0);
+        }
         lkv_rollback(fault->owner);
     }
     if (err != NULL) {
@@ -72,6 +75,7 @@ static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
         return fail(fault, err);
     }
     rc = fault->inner->ops->read(fault->inner, object, offset, want, view, err);
+    storage->fresh = fault->inner->fresh;
     if (rc == LKV_OK) {
         view->size = view->size < want ? view->size : want;
         rc = give_view(fault, view);
@@ -109,11 +113,15 @@ static int seal(lkv_storage *storage, uint32_t object, lkv_error *err)
                         : fault->inner->ops->seal(fault->inner, object, err);
 }
 
-static int remove_object(lkv_storage *storage, uint32_t object, lkv_error *err)
+static int remove_object(lkv_storage *storage, uint32_t object, uint64_t offset,
+                         lkv_error *err)
 {
     storage_fault *fault = self(storage);
-    return fails(fault) ? fail(fault, err)
-                        : fault->inner->ops->remove(fault->inner, object, err);
+    fault->removes++;
+    if (fails(fault)) {
+        return fail(fault, err);
+    }
+    return fault->inner->ops->remove(fault->inner, object, offset, err);
 }
 
 static int list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
@@ -196,10 +204,17 @@ static void unpin(lkv_storage *storage)
     fault->inner->ops->unpin(fault->inner);
 }
 
+static void forget(lkv_storage *storage, uint32_t object, uint64_t offset)
+{
+    storage_fault *fault = self(storage);
+    end_view(fault);
+    fault->inner->ops->forget(fault->inner, object, offset);
+}
+
 static const lkv_storage_ops fault_ops = {
-    read_object, write_object, rewind_object, seal,       remove_object,
-    list,        sync_object,  read_root,     write_root, read_end,
-    publish_end, lock,         unlock,        pin,        unpin};
+    read_object, write_object, rewind_object, seal,     remove_object, list,
+    sync_object, read_root,    write_root,    read_end, publish_end,   lock,
+    unlock,      pin,          unpin,         forget};
 
 void storage_fault_init(storage_fault *fault, lkv_storage *inner)
 {
@@ -222,5 +237,5 @@ void storage_fault_arm(storage_fault *fault, uint64_t nth, int for_good, int rc)
     fault->rc = rc;
     fault->failures = 0;
     fault->reads = fault->writes = fault->roots = fault->ends = 0;
-    fault->syncs = fault->rewinds = fault->uneven = 0;
+    fault->syncs = fault->rewinds = fault->removes = fault->uneven = 0;
 }

@@ -10,18 +10,19 @@
 #ifndef LKV_TEST_STORAGE_FAULT_H
 #define LKV_TEST_STORAGE_FAULT_H
 
-#include "storage.h"
+#include "storage_database.h"
 
 typedef struct storage_fault {
     lkv_storage base; /* to hand in */
     lkv_storage *inner;
-    uint64_t calls;   /* that may fail, since armed */
-    uint64_t fail_at; /* the call that fails, counted from 1; 0: none */
-    int for_good;     /* and all after it */
-    int rc;           /* what it returns */
-    lkv_store *owner; /* rolled back when a call fails; or NULL */
+    uint64_t calls;             /* that may fail, since armed */
+    uint64_t fail_at;           /* the call that fails, counted from 1; 0: none */
+    int for_good;               /* and all after it */
+    int rc;                     /* what it returns */
+    lkv_store *owner;           /* rolled back when a call fails; or NULL */
+    storage_database *database; /* undone before that, when it is there */
     uint64_t failures;
-    uint64_t reads, writes, roots, ends, syncs, rewinds; /* since armed */
+    uint64_t reads, writes, roots, ends, syncs, rewinds, removes; /* since armed */
     uint64_t uneven; /* writes that began or ended off a multiple of `block` */
     uint8_t *view;   /* given out last */
     size_t view_size;

@@ -63,7 +63,7 @@ static void release(void *ctx, void *memory)
 static void counting_init(counting *c)
 {
     memset(c, 0, sizeof(*c));
-    c->os = (lkv_os){c, resize, release, NULL, NULL};
+    c->os = (lkv_os){c, resize, release, NULL, NULL, NULL};
 }
 
 static uint64_t next_random(void)
@@ -218,29 +218,85 @@ static int holds(lkv_cache *cache, uint64_t id)
     return lkv_cache_get(cache, id).data != NULL;
 }
 
-/* A block that was used since the hand passed is spared once, and no longer. */
-static void clock_eviction(void)
+static int put_block(lkv_cache *cache, uint64_t id)
 {
     static const uint8_t bytes[1000];
-    lkv_bytes block = {bytes, sizeof(bytes)}, copy;
+    lkv_bytes copy;
+    return lkv_cache_put(cache, id, (lkv_bytes){bytes, sizeof(bytes)}, &copy) == LKV_OK;
+}
+
+/* A block that was used since the hand passed is spared once, and no longer. What came
+ * in last is used too, so that nothing takes its place without the hand. */
+static void clock_eviction(void)
+{
     counting memory;
     lkv_cache *cache = four(&memory);
-    int rc;
 
     if (cache == NULL) {
         check(0, "clock_eviction: open");
         return;
     }
-    rc = lkv_cache_put(cache, 5, block, &copy); /* the hand goes round: 1 goes */
-    check(rc == LKV_OK && lkv_cache_get(cache, 2).data != NULL, "clock_eviction: 2");
-    rc = lkv_cache_put(cache, 6, block, &copy); /* 2 is spared, 3 goes */
-    check(rc == LKV_OK, "clock_eviction: put");
-    rc = lkv_cache_put(cache, 7, block, &copy); /* 4 goes */
-    check(rc == LKV_OK, "clock_eviction: put");
-    check(!holds(cache, 1) && !holds(cache, 3) && !holds(cache, 4),
-          "clock_eviction: the unused go");
-    check(holds(cache, 2) && holds(cache, 5) && holds(cache, 6) && holds(cache, 7),
-          "clock_eviction: the used stay");
+    check(holds(cache, 4) && put_block(cache, 5), "clock_eviction: 1 goes");
+    check(!holds(cache, 1) && holds(cache, 2) && holds(cache, 5), "clock_eviction: 1");
+    check(put_block(cache, 6), "clock_eviction: 2 is spared, 3 goes");
+    check(!holds(cache, 3) && holds(cache, 6), "clock_eviction: 3");
+    check(put_block(cache, 7), "clock_eviction: 4 and 5 are spared, 2 no more");
+    check(!holds(cache, 2), "clock_eviction: 2 was spared once");
+    check(holds(cache, 4) && holds(cache, 5) && holds(cache, 6) && holds(cache, 7),
+          "clock_eviction: the others stay");
+    lkv_cache_close(cache);
+}
+
+/* Blocks that come in and are not asked for again take each other's place; one in eight
+ * of them stays. */
+static void passing_blocks(void)
+{
+    unsigned stayed = 0;
+    counting memory;
+    lkv_cache *cache = four(&memory);
+
+    if (cache == NULL) {
+        check(0, "passing_blocks: open");
+        return;
+    }
+    for (uint64_t id = 10; id < 17; id++) {
+        check(put_block(cache, id), "passing_blocks: put");
+    }
+    check(holds(cache, 1) && holds(cache, 2) && holds(cache, 3) && !holds(cache, 4),
+          "passing_blocks: one place is enough for them");
+    for (uint64_t id = 10; id < 17; id++) {
+        stayed += (unsigned)holds(cache, id);
+    }
+    check(stayed == 1, "passing_blocks: the last one is there");
+    for (uint64_t id = 20; id < 100; id++) {
+        check(put_block(cache, id), "passing_blocks: put");
+    }
+    stayed = (unsigned)(holds(cache, 1) + holds(cache, 2) + holds(cache, 3));
+    check(stayed < 3, "passing_blocks: some come to stay");
+    lkv_cache_close(cache);
+}
+
+/* Favoured blocks outlive many others that are used as often, and go when nothing else
+ * is left. */
+static void favoured_blocks(void)
+{
+    counting memory;
+    lkv_cache *cache = four(&memory);
+
+    if (cache == NULL) {
+        check(0, "favoured_blocks: open");
+        return;
+    }
+    lkv_cache_favour(cache, 1000);
+    check(put_block(cache, 1000) && holds(cache, 1000), "favoured_blocks: put");
+    for (uint64_t id = 10; id < 30; id++) {
+        check(put_block(cache, id) && holds(cache, id), "favoured_blocks: others");
+    }
+    check(holds(cache, 1000), "favoured_blocks: it stays");
+    for (uint64_t id = 2000; id < 2100; id++) {
+        check(put_block(cache, id), "favoured_blocks: more of them");
+    }
+    check(!holds(cache, 1000) && holds(cache, 2099), "favoured_blocks: among equals");
     lkv_cache_close(cache);
 }
 
@@ -363,6 +419,8 @@ int main(void)
 {
     random_blocks();
     clock_eviction();
+    passing_blocks();
+    favoured_blocks();
     replaced();
     drop_ranges();
     failing_allocator(0);

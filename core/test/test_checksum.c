@@ -79,6 +79,51 @@ static void in_pieces(void)
     }
 }
 
+/* A hash goes on from its saved bytes as if it had never been saved, and they are the
+ * same however its bytes came. */
+static void saved_state(void)
+{
+    uint8_t bytes[200];
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)(i * 59 + 7);
+    }
+    for (size_t cut = 0; cut <= sizeof(bytes); cut++) {
+        uint8_t saved[LKV_HASH_SIZE], again[LKV_HASH_SIZE];
+        lkv_hash hash, loaded;
+        lkv_hash_start(&hash);
+        lkv_hash_add(&hash, bytes, cut / 3);
+        lkv_hash_add(&hash, bytes + cut / 3, cut - cut / 3);
+        lkv_hash_save(&hash, saved);
+        lkv_hash_start(&hash);
+        lkv_hash_add(&hash, bytes, cut);
+        lkv_hash_save(&hash, again);
+        check(memcmp(saved, again, sizeof(saved)) == 0, "saved state", cut);
+        memset(&loaded, 0xaa, sizeof(loaded));
+        lkv_hash_load(&loaded, saved);
+        check(lkv_hash_value(&loaded) == hash_of(bytes, cut), "loaded state", cut);
+        lkv_hash_save(&loaded, again);
+        check(memcmp(saved, again, sizeof(saved)) == 0, "saved again", cut);
+        lkv_hash_add(&loaded, bytes + cut, sizeof(bytes) - cut);
+        check(lkv_hash_value(&loaded) == hash_of(bytes, sizeof(bytes)),
+              "gone on from a saved state", cut);
+    }
+}
+
+/* Bytes that nobody saved are no state, and no danger. */
+static void any_state(void)
+{
+    uint8_t saved[LKV_HASH_SIZE];
+    for (unsigned fill = 0; fill < 256; fill += 5) {
+        lkv_hash hash;
+        memset(saved, (int)fill, sizeof(saved));
+        lkv_hash_load(&hash, saved);
+        lkv_hash_add(&hash, saved, sizeof(saved));
+        (void)lkv_hash_value(&hash);
+        lkv_hash_save(&hash, saved);
+        check(saved[0] != fill || saved[32] != fill, "any_state", fill);
+    }
+}
+
 /* No change of one bit goes unnoticed, at any alignment. */
 static void every_bit(void)
 {
@@ -102,6 +147,8 @@ int main(void)
 {
     published_values();
     in_pieces();
+    saved_state();
+    any_state();
     every_bit();
     printf("%lu passed, %lu failed\n", passed, failed);
     return failed > 0 || passed == 0;

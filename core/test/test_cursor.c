@@ -42,10 +42,10 @@ static const char *moved(lkv_cursor *cursor, int rc)
     return rc == LKV_OK ? here(cursor) : rc == LKV_ABSENT ? "end" : "error";
 }
 
-#define NEXT(cursor) moved(cursor, lkv_cursor_next(cursor))
-#define PREV(cursor) moved(cursor, lkv_cursor_prev(cursor))
+#define NEXT(cursor) moved(cursor, lkv_cursor_next(cursor, NULL))
+#define PREV(cursor) moved(cursor, lkv_cursor_prev(cursor, NULL))
 #define SEEK(cursor, key, how)                                                         \
-    moved(cursor, lkv_cursor_seek(cursor, text_bytes(key), how))
+    moved(cursor, lkv_cursor_seek(cursor, text_bytes(key), how, NULL))
 
 static void fill(fixture *f)
 {
@@ -83,8 +83,8 @@ static void seeks(void)
     CHECK_TEXT(NEXT(c), "end");
     CHECK_TEXT(here(c), "");
     CHECK_TEXT(PREV(c), "end");
-    CHECK_TEXT(moved(c, lkv_cursor_first(c)), "b=1");
-    CHECK_TEXT(moved(c, lkv_cursor_last(c)), "f=1");
+    CHECK_TEXT(moved(c, lkv_cursor_first(c, NULL)), "b=1");
+    CHECK_TEXT(moved(c, lkv_cursor_last(c, NULL)), "f=1");
     CHECK_TEXT(PREV(c), "d=1");
     CHECK_TEXT(NEXT(c), "f=1");
     lkv_cursor_close(c);
@@ -116,18 +116,20 @@ static void over_tombstones(void)
         }
         for (int pass = 0; pass < 2; pass++) {
             char got[32] = "";
-            for (rc = lkv_cursor_first(c); rc == LKV_OK; rc = lkv_cursor_next(c)) {
+            for (rc = lkv_cursor_first(c, NULL); rc == LKV_OK;
+                 rc = lkv_cursor_next(c, NULL)) {
                 strncat(got, lkv_cursor_key(c).data, 1);
             }
             CHECK_TEXT(got, forward);
             got[0] = '\0';
-            for (rc = lkv_cursor_last(c); rc == LKV_OK; rc = lkv_cursor_prev(c)) {
+            for (rc = lkv_cursor_last(c, NULL); rc == LKV_OK;
+                 rc = lkv_cursor_prev(c, NULL)) {
                 strncat(got, lkv_cursor_key(c).data, 1);
             }
             CHECK_TEXT(got, back);
-            rc = lkv_cursor_seek(c, text_bytes("d"), LKV_SEEK_GE);
+            rc = lkv_cursor_seek(c, text_bytes("d"), LKV_SEEK_GE, NULL);
             CHECK_INT(rc, (gone & 6) == 6 ? LKV_ABSENT : LKV_OK);
-            rc = lkv_cursor_seek(c, text_bytes("d"), LKV_SEEK_LE);
+            rc = lkv_cursor_seek(c, text_bytes("d"), LKV_SEEK_LE, NULL);
             CHECK_INT(rc, (gone & 3) == 3 ? LKV_ABSENT : LKV_OK);
             if (pass == 0) {
                 prepare_and_commit(f.store);
@@ -259,13 +261,13 @@ static void place_lost(void)
     os_fault_arm(&f.os, 1, 1);
     CHECK_INT(put_text(f.store, "c", "1"), LKV_OK);
     os_fault_arm(&f.os, 0, 0);
-    CHECK_INT(lkv_cursor_next(c), LKV_NOMEM);
-    CHECK_INT(lkv_cursor_prev(c), LKV_NOMEM);
+    CHECK_INT(lkv_cursor_next(c, NULL), LKV_NOMEM);
+    CHECK_INT(lkv_cursor_prev(c, NULL), LKV_NOMEM);
     {
         lkv_bytes value;
         CHECK_INT(lkv_cursor_value(c, &value, &f.err), LKV_NOMEM);
     }
-    CHECK_TEXT(moved(c, lkv_cursor_first(c)), "b=1");
+    CHECK_TEXT(moved(c, lkv_cursor_first(c, NULL)), "b=1");
     CHECK_TEXT(NEXT(c), "c=1");
     lkv_rollback(f.store);
     lkv_cursor_close(c);
@@ -322,7 +324,8 @@ static void start(walker *w, uint64_t *random, const uint8_t *there)
 {
     int rc;
     w->forward = (int)check_below(random, 2);
-    rc = w->forward ? lkv_cursor_first(w->cursor) : lkv_cursor_last(w->cursor);
+    rc = w->forward ? lkv_cursor_first(w->cursor, NULL)
+                    : lkv_cursor_last(w->cursor, NULL);
     memcpy(w->through, there, KEYS);
     w->at = KEYS;
     if (rc == LKV_OK) {
@@ -336,7 +339,8 @@ static void start(walker *w, uint64_t *random, const uint8_t *there)
 
 static void go(walker *w, uint64_t *random, const uint8_t *there)
 {
-    int rc = w->forward ? lkv_cursor_next(w->cursor) : lkv_cursor_prev(w->cursor);
+    int rc = w->forward ? lkv_cursor_next(w->cursor, NULL)
+                        : lkv_cursor_prev(w->cursor, NULL);
     unsigned from = w->at, to;
 
     if (w->at == KEYS) {
@@ -361,7 +365,7 @@ static void go(walker *w, uint64_t *random, const uint8_t *there)
     }
 }
 
-static void walks_through_changes(void)
+static void walk_through_changes(uint32_t flush_size)
 {
     uint64_t random = check_seed();
     uint8_t there[KEYS] = {0}, at_begin[KEYS];
@@ -371,6 +375,7 @@ static void walks_through_changes(void)
 
     fixture_open(&f, 64);
     f.storage->spill = 2000;
+    f.store->flush_size = flush_size;
     memset(walkers, 0, sizeof(walkers));
     for (size_t i = 0; i < CASES(walkers); i++) {
         walkers[i].cursor = open_cursor(&f);
@@ -411,6 +416,14 @@ static void walks_through_changes(void)
         lkv_cursor_close(walkers[i].cursor);
     }
     fixture_close(&f);
+}
+
+/* The same where the keys are in memory, and where they become runs and parts. */
+static void walks_through_changes(void)
+{
+    walk_through_changes(LKV_FLUSH_SIZE);
+    walk_through_changes(1000);
+    walk_through_changes(150);
 }
 
 static const check_case cases[] = {CASE(seeks),

@@ -26,6 +26,7 @@ static lkv_end sample(void)
                    .revision = 0x2122232425262728u,
                    .chain = 0x3132333435363738u,
                    .live_keys = 0x4142434445464748u,
+                   .live_bytes = 0x7172737475767778u,
                    .segment = 0x51525354u,
                    .offset = 0x61626364u};
     for (unsigned i = 0; i < sizeof(end.store_id); i++) {
@@ -39,7 +40,8 @@ static int same(const lkv_end *a, const lkv_end *b)
     return memcmp(a->store_id, b->store_id, sizeof(a->store_id)) == 0 &&
            a->generation == b->generation && a->revision == b->revision &&
            a->chain == b->chain && a->live_keys == b->live_keys &&
-           a->segment == b->segment && a->offset == b->offset;
+           a->live_bytes == b->live_bytes && a->segment == b->segment &&
+           a->offset == b->offset;
 }
 
 /* Decodes from memory of exactly the end's size. */
@@ -58,18 +60,19 @@ static int decode(const uint8_t *bytes, lkv_end *end)
 
 static void golden_bytes(void)
 {
-    static const uint8_t should[60] = {
+    static const uint8_t should[68] = {
         0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab,
         0xac, 0xad, 0xae, 0xaf, 0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
         0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 0x38, 0x37, 0x36, 0x35,
         0x34, 0x33, 0x32, 0x31, 0x48, 0x47, 0x46, 0x45, 0x44, 0x43, 0x42, 0x41,
-        0x54, 0x53, 0x52, 0x51, 0x64, 0x63, 0x62, 0x61, 0,    0,    0,    0};
+        0x78, 0x77, 0x76, 0x75, 0x74, 0x73, 0x72, 0x71, 0x54, 0x53, 0x52, 0x51,
+        0x64, 0x63, 0x62, 0x61, 0,    0,    0,    0};
     lkv_end end = sample(), again;
     uint8_t bytes[LKV_END_SIZE];
 
     lkv_end_encode(bytes, &end);
     check(memcmp(bytes, should, sizeof(should)) == 0, "golden_bytes");
-    check(lkv_format_get_u32(bytes + 60) == lkv_crc32(0, should, sizeof(should)),
+    check(lkv_format_get_u32(bytes + 68) == lkv_crc32(0, should, sizeof(should)),
           "golden_bytes: checksum");
     check(decode(bytes, &again) == LKV_OK && same(&end, &again), "golden_bytes: back");
 }
@@ -101,10 +104,10 @@ static void reserved_bytes(void)
     lkv_end end = sample(), again;
     uint8_t bytes[LKV_END_SIZE];
 
-    for (size_t at = 56; at < 60; at++) {
+    for (size_t at = 64; at < 68; at++) {
         lkv_end_encode(bytes, &end);
         bytes[at] = 1;
-        lkv_format_u32(bytes + 60, lkv_crc32(0, bytes, 60));
+        lkv_format_u32(bytes + 68, lkv_crc32(0, bytes, 68));
         check(decode(bytes, &again) == LKV_CORRUPT, "reserved_bytes");
     }
 }

@@ -14,15 +14,27 @@
     "0000000000000000 0000000000000000 0000000000000000 00000000 3b96b4db"
 #define RECORD_HEX "6b8cafa3 01 01000000 01000000 61 31"
 #define COMMIT_HEX                                                                     \
-    "c1dd229d 03 00000000 30000000 0100000000000000 e803000000000000"                  \
-    "0f00000000000000 4c00000000000000 0100000000000000 45fd3f2f78fa225d"
+    "8dc38337 03 00000000 38000000 0100000000000000 e803000000000000"                  \
+    "0f00000000000000 5400000000000000 0100000000000000 0f00000000000000"              \
+    "2df0d186e6945f00"
 #define ROOT_HEX                                                                       \
     "4c4b56726f6f7431 000102030405060708090a0b0c0d0e0f 0100000000000000"               \
-    "40000000 01000000 05000000 00000000 01000000 00000000 0000000000000000"           \
-    "61626f7574 26e86f1f"
+    "40000000 01000000 05000000 00000000 00000000 00000000 00000000"                   \
+    "00000010 00000020 00000000 0000000000000000"                                      \
+    "0000000000000000 00000000 00000000 00000000 00000000"                             \
+    "01000000 40000000 0000000000000000 0000000000000000 0000000000000000"             \
+    "995e6b40573bb5f4 6125c31f514bd3c3 0000000000000000 912f294d79d27a6d"              \
+    "2000000000000000 0000000000000000 0000000000000000 0000000000000000"              \
+    "0000000000000000"                                                                 \
+    "01000000 00000000 0000000000000000 61626f7574 c1ff7364"
 #define END_HEX                                                                        \
     "000102030405060708090a0b0c0d0e0f 0100000000000000 0100000000000000"               \
-    "45fd3f2f78fa225d 0100000000000000 01000000 8c000000 00000000 e2744527"
+    "2df0d186e6945f00 0100000000000000 0f00000000000000 01000000 94000000 00000000"    \
+    "1b30a1c2"
+/* The seal of a part: commit 7 and its chain value, 3 keys, 45 bytes, a digest. */
+#define SEAL_HEX                                                                       \
+    "e8077ffb 05 00000000 28000000 0700000000000000 8877665544332211"                  \
+    "0300000000000000 2d00000000000000 01ffeeddccbbaa99"
 /* The long form: `a` = `1` with tag 2, of revision 7 and time -1. */
 #define MOVED_HEX                                                                      \
     "68dd5796 31 01000000 11000000 61 0700000000000000 ffffffffffffffff 31"
@@ -43,7 +55,7 @@ static size_t unhex(const char *text, uint8_t *out)
 static void golden_bytes(void)
 {
     static const char *const parts[] = {HEADER_HEX, RECORD_HEX, COMMIT_HEX};
-    uint8_t want[256], end[LKV_END_SIZE];
+    uint8_t want[512], end[LKV_END_SIZE];
     store_image image;
     size_t size = 0;
     fixture f;
@@ -89,9 +101,10 @@ static void golden_bytes_are_read(void)
     CHECK_SIZE(commit.revision, 1);
     CHECK_INT(commit.time_ms, 1000);
     CHECK_SIZE(commit.covered, 15);
-    CHECK_SIZE(commit.synced_end, 76);
+    CHECK_SIZE(commit.synced_end, 84);
     CHECK_SIZE(commit.live_keys, 1);
-    CHECK_SIZE(commit.chain, 0x5d22fa782f3ffd45);
+    CHECK_SIZE(commit.live_bytes, 15);
+    CHECK_SIZE(commit.chain, 0x005f94e686d1f02d);
     size = unhex(HEADER_HEX, bytes);
     CHECK_INT(lkv_format_parse_segment((lkv_bytes){bytes, size}, &header, &why),
               LKV_OK);
@@ -102,6 +115,14 @@ static void golden_bytes_are_read(void)
     CHECK_SIZE(root.generation, 1);
     CHECK_INT(root.block, 64);
     CHECK_INT(root.segments, 1);
+    CHECK_INT(root.parts + root.runs + root.merges + root.gone, 0);
+    CHECK_SIZE(root.pass.to, 0);
+    CHECK_INT(root.next_part, LKV_PART_FIRST);
+    CHECK_INT(root.next_run, LKV_RUN_FIRST);
+    CHECK_INT(root.auto_compact, 0);
+    CHECK_INT(root.tail.segment, 1);
+    CHECK_INT(root.tail.offset, 64);
+    CHECK_SIZE(lkv_format_root_size(&root), size);
     CHECK_BYTES(root.meta.data, root.meta.size, "about", 5);
     lkv_format_root_segment((lkv_bytes){bytes, size}, 0, &segment);
     CHECK_INT(segment.number, 1);
@@ -112,14 +133,13 @@ static void golden_bytes_are_read(void)
 /* Numbers whose bytes all differ, so that none is cut or swapped. */
 static void wide_numbers(void)
 {
-    lkv_commit_record in = {0x1122334455667788, -2, 3, 4, 5, 6}, out;
+    lkv_commit_record in = {0x1122334455667788, -2, 3, 4, 5, 6, 7}, out;
     lkv_segment_header header = {.number = 0x12345678,
+                                 .kind = 1,
                                  .base = 0x1122334455667788,
                                  .chain_before = 0x99aabbccddeeff01,
                                  .revision_before = 0x23456789abcdef01},
                        header_out;
-    lkv_segment segments[2] = {{0x3fffffff, 0x7fffffff, 0}, {2, 0, 0x7fffffbf}};
-    lkv_root root = {.generation = 0x0102030405060708, .block = 4056, .segments = 2};
     lkv_record record;
     uint8_t bytes[256];
     const char *why = "";
@@ -135,21 +155,16 @@ static void wide_numbers(void)
                                        &header_out, &why),
               LKV_OK);
     CHECK_INT(header_out.number, header.number);
+    CHECK_INT(header_out.kind, 1);
     CHECK_SIZE(header_out.base, header.base);
     CHECK_SIZE(header_out.chain_before, header.chain_before);
     CHECK_SIZE(header_out.revision_before, header.revision_before);
-    lkv_format_root(bytes, &root, segments);
-    CHECK_INT(lkv_format_parse_root((lkv_bytes){bytes, lkv_format_root_size(2, 0)},
-                                    &root, &why),
-              LKV_OK);
-    CHECK_SIZE(root.generation, 0x0102030405060708);
-    CHECK_SIZE(root.meta.size, 0);
-    lkv_format_root_segment((lkv_bytes){bytes, sizeof(bytes)}, 1, &segments[0]);
-    CHECK_SIZE(segments[0].base, 0x7fffffbf);
     CHECK_INT(lkv_loc_segment(lkv_loc_make(3, 0x3fffffff, 5)), 0x3fffffff);
     CHECK_INT(lkv_loc_offset(lkv_loc_make(3, 1, 0x7ffffffe)), 0x7ffffffe);
     CHECK_INT(lkv_loc_tag(lkv_loc_make(3, 1, 5)), 3);
     CHECK_INT(lkv_loc_segment(lkv_loc_make(3, 1, 0x7ffffffe)), 1);
+    CHECK(lkv_loc_live(lkv_loc_make(3, 0x3fffffff, 0x7ffffffe)));
+    CHECK(!lkv_loc_live(LKV_LOC_TOMBSTONE) && !lkv_loc_live(LKV_NOWHERE));
 }
 
 static void fix_crc(uint8_t *bytes, size_t size)
@@ -166,23 +181,25 @@ static void reserved_bytes(void)
     lkv_end end;
     const char *why = "";
     static const size_t in_segment[] = {28, 29, 30, 31, 56, 57, 58, 59};
+    static const size_t in_root[] = {72, 73, 74,  75,  76,  77,
+                                     78, 79, 100, 101, 102, 103};
 
     for (size_t i = 0; i < CASES(in_segment); i++) {
         size_t size = unhex(HEADER_HEX, bytes);
-        bytes[in_segment[i]] = 1;
+        bytes[in_segment[i]] = 2; /* 1 at 28 is a part */
         fix_crc(bytes, size);
         CHECK_INT(lkv_format_parse_segment((lkv_bytes){bytes, size}, &header, &why),
                   LKV_CORRUPT);
         CHECK_TEXT(why, "segment header: not of this format");
     }
-    for (size_t i = 44; i < 48; i++) {
+    for (size_t i = 0; i < CASES(in_root); i++) {
         size_t size = unhex(ROOT_HEX, bytes);
-        bytes[i] = 1;
+        bytes[in_root[i]] = 1;
         fix_crc(bytes, size);
         CHECK_INT(lkv_format_parse_root((lkv_bytes){bytes, size}, &root, &why),
                   LKV_CORRUPT);
     }
-    for (size_t i = 56; i < 60; i++) {
+    for (size_t i = 64; i < 68; i++) {
         size_t size = unhex(END_HEX, bytes);
         CHECK_INT(lkv_end_decode(bytes, &end), LKV_OK);
         bytes[i] = 1;
@@ -225,7 +242,7 @@ static void magic_and_size(void)
 /* F2: a record is believed when its checksum is right, whatever byte is another. */
 static void every_byte_of_a_record(void)
 {
-    static const char *const records[] = {RECORD_HEX, COMMIT_HEX, MOVED_HEX};
+    static const char *const records[] = {RECORD_HEX, COMMIT_HEX, MOVED_HEX, SEAL_HEX};
     for (size_t r = 0; r < CASES(records); r++) {
         uint8_t bytes[128];
         size_t size = unhex(records[r], bytes);
@@ -254,7 +271,7 @@ static void every_byte_of_a_record(void)
 /* Bytes behind the cut are in memory that may not be read. */
 static void cut_at_every_length(void)
 {
-    static const char *const records[] = {RECORD_HEX, COMMIT_HEX, MOVED_HEX};
+    static const char *const records[] = {RECORD_HEX, COMMIT_HEX, MOVED_HEX, SEAL_HEX};
     for (size_t r = 0; r < CASES(records); r++) {
         uint8_t bytes[128];
         size_t size = unhex(records[r], bytes);
@@ -286,7 +303,7 @@ static void unknown_types(void)
 {
     for (unsigned type = 0; type < 256; type++) {
         unsigned kind = type & 7;
-        int known = (kind == 1 && type < 64) || type == 2 || type == 3;
+        int known = (kind == 1 && type < 64) || type == 2 || type == 3 || type == 5;
         uint8_t bytes[128];
         size_t need, size = unhex(type == 2 ? "00000000 02 05000000 00000000 6162636465"
                                             : MOVED_HEX,
@@ -334,12 +351,34 @@ static void long_form(void)
     CHECK_TEXT(why, "moved record is too short");
 }
 
+static int is_commit(const lkv_record *record)
+{
+    lkv_commit_record commit;
+    return lkv_format_parse_commit(record, &commit) == LKV_OK;
+}
+
+static int is_seal(const lkv_record *record)
+{
+    lkv_seal_record seal_out;
+    return lkv_format_parse_seal(record, &seal_out) == LKV_OK;
+}
+
 /* What the table of kinds says of keys and values. */
 static void shapes_of_kinds(void)
 {
+    static const struct {
+        enum lkv_kind kind;
+        size_t key, value;
+        int good;
+    } shapes[] = {{LKV_KIND_COMMIT, 0, 56, 1}, {LKV_KIND_COMMIT, 1, 56, 0},
+                  {LKV_KIND_COMMIT, 0, 55, 0}, {LKV_KIND_COMMIT, 0, 57, 0},
+                  {LKV_KIND_PUT, 0, 56, 0},    {LKV_KIND_SEAL, 0, 56, 0},
+                  {LKV_KIND_COMMIT, 0, 48, 0}, {LKV_KIND_COMMIT, 0, 0, 0},
+                  {LKV_KIND_SEAL, 0, 40, 1},   {LKV_KIND_SEAL, 1, 40, 0},
+                  {LKV_KIND_SEAL, 0, 39, 0},   {LKV_KIND_SEAL, 0, 41, 0},
+                  {LKV_KIND_PUT, 0, 40, 0},    {LKV_KIND_COMMIT, 0, 40, 0}};
+    static const char words[64] = "1234567890";
     lkv_bytes key = {"a", 1}, nothing = {NULL, 0};
-    lkv_bytes words = {"123456789012345678901234567890123456789012345678", 48};
-    lkv_commit_record commit;
     lkv_record record;
     uint8_t bytes[128];
     const char *why = "";
@@ -351,22 +390,48 @@ static void shapes_of_kinds(void)
     CHECK_TEXT(why, "a tombstone has a value");
     lkv_format_record(bytes, LKV_KIND_TOMBSTONE, 0, nothing, nothing);
     CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
-    lkv_format_record(bytes, LKV_KIND_COMMIT, 0, key, words);
-    CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
-    CHECK_INT(lkv_format_parse_commit(&record, &commit), LKV_CORRUPT);
-    words.size--;
-    lkv_format_record(bytes, LKV_KIND_COMMIT, 0, nothing, words);
-    CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
-    CHECK_INT(lkv_format_parse_commit(&record, &commit), LKV_CORRUPT);
-    words.data = "1234567890123456789012345678901234567890123456789";
-    words.size = 49;
-    lkv_format_record(bytes, LKV_KIND_COMMIT, 0, nothing, words);
-    CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
-    CHECK_INT(lkv_format_parse_commit(&record, &commit), LKV_CORRUPT);
-    words.size = 48;
-    lkv_format_record(bytes, LKV_KIND_PUT, 0, nothing, words);
-    CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
-    CHECK_INT(lkv_format_parse_commit(&record, &commit), LKV_CORRUPT);
+    for (size_t i = 0; i < CASES(shapes); i++) {
+        lkv_bytes value = {words, shapes[i].value};
+        int commit = shapes[i].good && shapes[i].kind == LKV_KIND_COMMIT;
+        key.size = shapes[i].key;
+        lkv_format_record(bytes, shapes[i].kind, 0, key, value);
+        CHECK_INT(lkv_format_parse(bytes, sizeof(bytes), &record, &need, &why), LKV_OK);
+        CHECK_INT(is_commit(&record), commit);
+        CHECK_INT(is_seal(&record), shapes[i].good && !commit);
+    }
+}
+
+static void seals(void)
+{
+    lkv_seal_record in = {7, 0x1122334455667788, 3, 45, 0x99aabbccddeeff01}, out;
+    uint8_t bytes[128], want[128];
+    lkv_record record;
+    const char *why = "";
+    size_t need, size = unhex(SEAL_HEX, want);
+
+    lkv_format_seal(bytes, &in);
+    CHECK_SIZE(LKV_SEAL_SIZE, size);
+    CHECK_BYTES(bytes, LKV_SEAL_SIZE, want, size);
+    CHECK_INT(lkv_format_parse(want, size, &record, &need, &why), LKV_OK);
+    CHECK_INT(lkv_format_parse_seal(&record, &out), LKV_OK);
+    CHECK_BYTES(&out, sizeof(out), &in, sizeof(in));
+}
+
+/* A digest tells records, and their order, apart. */
+static void digests(void)
+{
+    uint8_t a[64], b[64];
+    uint64_t both, turned;
+
+    lkv_format_moved(a, 0, text_bytes("a"), text_bytes("1"), 7, 1000);
+    lkv_format_moved(b, 0, text_bytes("b"), text_bytes("1"), 7, 1000);
+    both = lkv_format_digest(lkv_format_digest(0, a), b);
+    turned = lkv_format_digest(lkv_format_digest(0, b), a);
+    CHECK(both != turned);
+    CHECK(lkv_format_digest(0, a) != lkv_format_digest(0, b));
+    CHECK(lkv_format_digest(0, a) != lkv_format_digest(1, a));
+    lkv_format_moved(b, 0, text_bytes("b"), text_bytes("1"), 7, 1001);
+    CHECK(both != lkv_format_digest(lkv_format_digest(0, a), b));
 }
 
 /* Lengths that a segment cannot hold are an answer, not a wish for more bytes. */
@@ -404,6 +469,8 @@ static const check_case cases[] = {CASE(golden_bytes),
                                    CASE(unknown_types),
                                    CASE(long_form),
                                    CASE(shapes_of_kinds),
+                                   CASE(seals),
+                                   CASE(digests),
                                    CASE(longer_than_a_segment)};
 
 int main(int argc, char **argv)

@@ -60,6 +60,11 @@ static void start(hostile *h)
     h->root.generation = h->end.generation = 1;
     h->root.block = 512;
     h->root.segments = 1;
+    h->root.next_part = LKV_PART_FIRST;
+    h->root.next_run = LKV_RUN_FIRST;
+    h->root.tail.segment = 1;
+    h->root.tail.offset = LKV_SEGMENT_HEADER;
+    lkv_format_chain_start(&h->root.tail.hash, h->root.store_id, 0, 0);
     h->end.segment = 1;
     h->end.offset = LKV_SEGMENT_HEADER;
     begin_segment(h, 0, 0);
@@ -76,13 +81,13 @@ static void add_record(hostile *h, int i, const char *key)
 static int open_it(hostile *h, lkv_error *err)
 {
     const lkv_storage_ops *ops = h->storage->ops;
-    size_t size = lkv_format_root_size(h->root.segments, h->root.meta.size);
+    size_t size = lkv_format_root_size(&h->root);
     uint8_t *root = malloc(size);
     lkv_store *store;
     int rc;
 
     need(root != NULL);
-    lkv_format_root(root, &h->root, h->list);
+    lkv_format_root(root, &h->root, h->list, NULL, NULL, NULL, NULL, NULL);
     need(ops->write_root(h->storage, h->end.generation, (lkv_bytes){root, size}, err) ==
          LKV_OK);
     for (uint32_t i = 0; i < 3; i++) {

@@ -133,14 +133,22 @@ static void close_map(map *m)
     free(m->keys);
 }
 
+/* A size for each location: one that is mixed up with another shows. */
+static uint32_t size_of(lkv_loc loc)
+{
+    return (uint32_t)(loc * 2654435761u >> 3) & LKV_SEGMENT_MAX;
+}
+
 static int put(map *m, size_t i, lkv_loc loc)
 {
     uint64_t changes = lkv_memindex_changes(m->index);
-    lkv_loc old = 12345;
-    int rc = lkv_memindex_put(m->index, m->keys[i].key, loc, &old);
+    lkv_place old = {12345, 0};
+    int rc = lkv_memindex_put(m->index, m->keys[i].key, (lkv_place){loc, size_of(loc)},
+                              &old);
     if (rc == LKV_OK) {
-        CHECK_SIZE(old, m->keys[i].loc);
-        CHECK((old == LKV_NOWHERE) == (changes != lkv_memindex_changes(m->index)));
+        CHECK_SIZE(old.loc, m->keys[i].loc);
+        CHECK_INT(old.size, old.loc == LKV_NOWHERE ? old.size : size_of(old.loc));
+        CHECK((old.loc == LKV_NOWHERE) == (changes != lkv_memindex_changes(m->index)));
         m->in += m->keys[i].loc == LKV_NOWHERE;
         m->keys[i].loc = loc;
     } else {
@@ -177,7 +185,8 @@ static void check_at(const map *m, const lkv_memindex_cursor *cursor, int on,
     if (CHECK_INT(on, want < m->count) && on) {
         lkv_bytes key = lkv_memindex_key(cursor);
         CHECK_BYTES(key.data, key.size, m->keys[want].key.data, m->keys[want].key.size);
-        CHECK_SIZE(lkv_memindex_loc(cursor), m->keys[want].loc);
+        CHECK_SIZE(lkv_memindex_place(cursor).loc, m->keys[want].loc);
+        CHECK_INT(lkv_memindex_place(cursor).size, size_of(m->keys[want].loc));
     }
 }
 
@@ -187,7 +196,9 @@ static void check_key(const map *m, size_t i)
     lkv_memindex_cursor cursor;
     int on;
 
-    CHECK_SIZE(lkv_memindex_get(m->index, key), m->keys[i].loc);
+    CHECK_SIZE(lkv_memindex_get(m->index, key).loc, m->keys[i].loc);
+    CHECK(m->keys[i].loc == LKV_NOWHERE ||
+          lkv_memindex_get(m->index, key).size == size_of(m->keys[i].loc));
     on = lkv_memindex_seek(&cursor, m->index, key, LKV_SEEK_GE);
     check_at(m, &cursor, on, next_in(m, i, 1));
     on = lkv_memindex_seek(&cursor, m->index, key, LKV_SEEK_GT);

@@ -3,6 +3,7 @@
  * error is there to be found. What a handle believes of a log: test_recover.c.
  */
 #include "fixture.h"
+#include "store.h"
 
 /* A refresh that finds nothing new reads the end, and nothing else. */
 static void nothing_new(void)
@@ -55,6 +56,37 @@ static void own_commit_damaged(void)
     fixture_close(&f);
 }
 
+/* After a refresh that failed a handle knows nothing: what its runs have it does not
+ * show either. */
+static void runs_are_forgotten(void)
+{
+    lkv_store *other;
+    lkv_bytes view;
+    fixture f;
+
+    fixture_open(&f, 64);
+    f.store->flush_size = 16;
+    f.store->auto_compact = 0;
+    commit_text(f.store, "a", "1");
+    commit_text(f.store, "b", "2");
+    CHECK_INT(lkv_open(f.storage, &f.os.os, &other), LKV_OK);
+    CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+    CHECK(other->log.runs->count > 0);
+    commit_text(f.store, "c", "3");
+    CHECK_INT(
+        f.memory->ops->read(f.memory, 1, f.store->log.at.offset - 1, 1, &view, NULL),
+        LKV_OK);
+    *(uint8_t *)(uintptr_t)view.data ^= 1;
+    CHECK_INT(lkv_refresh(other, &f.err), LKV_CORRUPT);
+    CHECK_SIZE(lkv_count(other), 0);
+    CHECK_TEXT(contents(other), "");
+    *(uint8_t *)(uintptr_t)view.data ^= 1;
+    CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
+    CHECK_TEXT(contents(other), "a=1 b=2 c=3");
+    lkv_close(other);
+    fixture_close(&f);
+}
+
 /* Each allocation and each call of the storage fails: once, and from then on. With
  * `behind`, the handle stands on an early commit and a cursor on a row. */
 static void check_failures_of(int behind, int begins, int part, int for_good)
@@ -75,7 +107,7 @@ static void check_failures_of(int behind, int begins, int part, int for_good)
             CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
         }
         CHECK_INT(lkv_cursor_open(other, &cursor), LKV_OK);
-        CHECK(lkv_cursor_first(cursor) >= 0);
+        CHECK(lkv_cursor_first(cursor, NULL) >= 0);
         fill_three(&f);
         want = contents(f.store);
         os_fault_arm(&f.os, part == 0 ? n : 0, for_good);
@@ -94,7 +126,7 @@ static void check_failures_of(int behind, int begins, int part, int for_good)
                 CHECK_SIZE(lkv_count(other), 0);
                 CHECK_TEXT(contents(other), "");
             }
-            CHECK(lkv_cursor_next(cursor) != LKV_OK || behind);
+            CHECK(lkv_cursor_next(cursor, NULL) != LKV_OK || behind);
             CHECK_INT(lkv_refresh(other, &f.err), LKV_OK);
         }
         CHECK_TEXT(contents(other), want);
@@ -121,7 +153,7 @@ static void refresh_fails_anywhere(void)
 }
 
 static const check_case cases[] = {CASE(nothing_new), CASE(store_made_anew),
-                                   CASE(own_commit_damaged),
+                                   CASE(own_commit_damaged), CASE(runs_are_forgotten),
                                    CASE(refresh_fails_anywhere)};
 
 int main(int argc, char **argv)

@@ -48,6 +48,8 @@ static void defaults(void)
     CHECK_INT(m.storage->spill, LKV_SPILL_SIZE);
     CHECK_INT(m.storage->segment, LKV_SEGMENT_SIZE);
     CHECK_INT(m.storage->atomic, 1);
+    CHECK_INT(m.storage->fresh, 1);
+    CHECK_INT(m.storage->undoes, 0);
     memory_close(&m);
 }
 
@@ -80,10 +82,15 @@ static void objects(void)
     CHECK_INT(m.ops->sync(m.storage, 7, 5, NULL), LKV_OK);
     CHECK_INT(m.ops->pin(m.storage, NULL), LKV_OK);
     m.ops->unpin(m.storage);
-    CHECK_INT(m.ops->remove(m.storage, 1, NULL), LKV_OK);
-    CHECK_INT(m.ops->remove(m.storage, 1, NULL), LKV_OK);
-    check_object(&m, 1, "");
+    CHECK_INT(m.ops->remove(m.storage, 7, 6, NULL), LKV_OK); /* it has no such part */
     check_object(&m, 7, "other");
+    CHECK_INT(m.ops->remove(m.storage, 7, 2, NULL), LKV_OK);
+    check_object(&m, 7, "ot");
+    CHECK_INT(m.ops->remove(m.storage, 1, 0, NULL), LKV_OK);
+    CHECK_INT(m.ops->remove(m.storage, 1, 0, NULL), LKV_OK);
+    CHECK_INT(m.ops->remove(m.storage, 1, 5, NULL), LKV_OK);
+    check_object(&m, 1, "");
+    check_object(&m, 7, "ot");
     memory_close(&m);
 }
 

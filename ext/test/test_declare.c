@@ -83,7 +83,7 @@ static void must_accept(const good *g)
         sql = lkv_declaration_sql(&declaration, "kv");
         CHECK_TEXT(sql, g->sql);
         CHECK(declaration.cache_kib == g->cache_kib);
-        CHECK(declaration.has_cache == (g->cache_kib != LKV_CACHE_KIB));
+        CHECK(declaration.auto_compact == LKV_COMPACT_SHARE);
         sqlite3_free(sql);
     }
     sqlite3_free(text);
@@ -97,6 +97,48 @@ static void what_is_accepted(void)
             must_accept(&accepted[i]);
         }
     }
+}
+
+static void shares(void)
+{
+    static const struct {
+        const char *text;
+        int share; /* -1: refused */
+    } cases[] = {
+        {"0", 0},        {"0.", 0},           {".0", 0},
+        {"000.000", 0},  {"0.5", 500},        {".5", 500},
+        {"00.25", 250},  {"0.333", 333},      {"0.3334", 333},
+        {"0.3335", 334}, {"0.0004", 1},       {"0.0000000001", 1},
+        {"0.0009", 1},   {"0.0014", 1},       {"0.999", 999},
+        {"0.9999", 999}, {"0.99999999", 999}, {"off", 0},
+        {"OFF", 0},      {"on", 500},         {"On", 500},
+        {"", -1},        {".", -1},           {"1", -1},
+        {"1.0", -1},     {"10", -1},          {"0.5.", -1},
+        {"0,5", -1},     {"-0.5", -1},        {"+0.5", -1},
+        {"5e-1", -1},    {"0x0", -1},         {" 0.5", -1},
+        {"0.5 ", -1},    {"half", -1},        {"5", -1},
+        {"05", -1},      {"inf", -1},         {"nan", -1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        unsigned share = 4711;
+        int rc = lkv_declaration_share(cases[i].text, &share);
+        if (cases[i].share < 0 ? rc == SQLITE_OK
+                               : rc != SQLITE_OK || share != (unsigned)cases[i].share) {
+            unit_fault(__FILE__, __LINE__, "\"%s\" gives %d, %u", cases[i].text, rc,
+                       share);
+        }
+    }
+}
+
+static void share_of_a_table(void)
+{
+    static const char *const arguments[ARGUMENTS] = {"auto_compact = .25", "k", NULL};
+    lkv_declaration declaration;
+    char *text;
+    CHECK(declare(&declaration, arguments, &text) == SQLITE_OK);
+    CHECK(declaration.auto_compact == 250);
+    CHECK(declaration.cache_kib == LKV_CACHE_KIB);
+    lkv_declaration_free(&declaration);
 }
 
 static void columns_and_affinities(void)
@@ -148,8 +190,17 @@ static const bad refused[] = {
      "litekv: column \"expires_at\": the name is reserved; choose another"},
     {{"k", "\"updated_at\""},
      "litekv: column \"updated_at\": the name is reserved; choose another"},
-    {{"speed = 9"}, "litekv: unknown option \"speed\"; options are cache"},
+    {{"speed = 9"},
+     "litekv: unknown option \"speed\"; options are auto_compact, cache"},
     {{"cache=1", "cache=2"}, "litekv: option \"cache\" is given twice"},
+    {{"auto_compact=0", "cache=2", "AUTO_COMPACT=0"},
+     "litekv: option \"auto_compact\" is given twice"},
+    {{"auto_compact=1"},
+     "litekv: option \"auto_compact\": \"1\" is not a share of dead bytes; give a "
+     "number from 0 to below 1, on or off"},
+    {{"auto_compact="},
+     "litekv: option \"auto_compact\": the value must be a number, a word or a quoted "
+     "string"},
     {{"cache="},
      "litekv: option \"cache\": the value must be a number, a word or a quoted string"},
     {{"cache=-1"},
@@ -309,6 +360,8 @@ static void any_arguments(void)
 int main(void)
 {
     UNIT_RUN(what_is_accepted);
+    UNIT_RUN(shares);
+    UNIT_RUN(share_of_a_table);
     UNIT_RUN(columns_and_affinities);
     UNIT_RUN(what_is_refused);
     UNIT_RUN(sql_is_taken);

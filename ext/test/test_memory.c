@@ -6,7 +6,7 @@
  */
 #include "check.h"
 
-#include "../core/storage.h"
+#include "../core/store.h"
 #include "table.h"
 
 #include <limits.h>
@@ -58,6 +58,16 @@ typedef struct scene {
     const char *sql;    /* one statement, which fails */
 } scene;
 
+/* Runs in the index, and dead records. */
+#define MAKE_RUNS                                                                      \
+    "REPLACE INTO kv VALUES(10, zeroblob(600)), (11, 11), (12, zeroblob(800)), (13, "  \
+    "13); REPLACE INTO kv VALUES(11, 'again'), (2, zeroblob(700)), (14, 14)"
+
+/* Any other answer than 'ok' is an error of its own. */
+#define VERIFY                                                                         \
+    "SELECT CASE litekv_verify('kv') WHEN 'ok' THEN 1 ELSE abs(-9223372036854775807 "  \
+    "- 1) END"
+
 static const scene scenes[] = {
     {"", "SELECT * FROM kv"},
     {"", "SELECT value FROM kv WHERE key IN ('b', 2, x'00', 7) ORDER BY key DESC"},
@@ -68,6 +78,24 @@ static const scene scenes[] = {
     {"SELECT * FROM kv", "DELETE FROM kv"},
     {"SELECT * FROM kv", "SELECT litekv_stats('kv')"},
     {"", "INSERT INTO kv(kv) VALUES('integrity-check')"},
+    {"", VERIFY},
+    {MAKE_RUNS, VERIFY},
+    {MAKE_RUNS, "SELECT * FROM litekv_segments('kv')"},
+    {MAKE_RUNS, "SELECT litekv_compact('kv')"},
+    {MAKE_RUNS "; SELECT litekv_compact('kv', 1)", "SELECT litekv_compact('kv', 1)"},
+    {MAKE_RUNS "; SELECT litekv_compact('kv'); DELETE FROM kv WHERE key = 2",
+     "SELECT litekv_compact('kv')"},
+    {"BEGIN; " MAKE_RUNS, "SELECT litekv_compact('kv')"},
+    {MAKE_RUNS, "SELECT litekv_rebuild_index('kv')"},
+    {MAKE_RUNS "; SELECT litekv_compact('kv')", "SELECT litekv_rebuild_index('kv')"},
+    {MAKE_RUNS, "SELECT litekv_export_index('kv')"},
+    {MAKE_RUNS "; SELECT litekv_compact('kv')",
+     "SELECT litekv_export_index('kv', 'memory.idx', 'replace')"},
+    {MAKE_RUNS "; CREATE TABLE i AS SELECT litekv_export_index('kv') AS i",
+     "SELECT litekv_import_index('kv', i) FROM i"},
+    {MAKE_RUNS "; SELECT litekv_export_index('kv', 'memory.idx', 'replace')",
+     "SELECT litekv_import_index('kv', 'memory.idx')"},
+    {MAKE_RUNS, "INSERT INTO kv(kv) VALUES('auto_compact=0.3')"},
     {"BEGIN", "INSERT INTO kv VALUES(5, 'five')"},
     {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(400))",
      "UPDATE kv SET key = 'moved' WHERE key = 5"},
@@ -100,6 +128,16 @@ static const scene scenes[] = {
 
 static lkv_registry *registry;
 
+static void shrink(void)
+{
+    lkv_handle *handle = lkv_handle_find(registry, "main", "kv");
+    if (handle != NULL) {
+        handle->storage->spill = 1000;
+        handle->storage->segment = 5000;
+        handle->store->flush_size = 700;
+    }
+}
+
 static sqlite3 *open_table(int create)
 {
     sqlite3 *db = check_open("memory.db");
@@ -108,19 +146,11 @@ static sqlite3 *open_table(int create)
     CHECK(sqlite3_create_module_v2(db, "litekv", lkv_module(), registry,
                                    lkv_registry_free) == SQLITE_OK);
     if (create) {
-        RUN(db, "PRAGMA page_size = 1024; CREATE VIRTUAL TABLE kv USING litekv;"
-                "INSERT INTO kv VALUES(1, 'one'), (2, zeroblob(2500)), ('b', NULL)");
+        RUN(db, "PRAGMA page_size = 1024; CREATE VIRTUAL TABLE kv USING litekv");
+        shrink();
+        RUN(db, "INSERT INTO kv VALUES(1, 'one'), (2, zeroblob(2500)), ('b', NULL)");
     }
     return db;
-}
-
-static void shrink(void)
-{
-    lkv_handle *handle = lkv_handle_find(registry, "main", "kv");
-    if (handle != NULL) {
-        handle->storage->spill = 1000;
-        handle->storage->segment = 5000;
-    }
 }
 
 static char *content(sqlite3 *db)
@@ -178,6 +208,7 @@ static void goes_on(sqlite3 *db, const char *expected, const scene *of, int n)
     sqlite3_free(now);
     check_close(db);
     check_remove("memory.db");
+    check_remove("memory.idx");
 }
 
 /* Whether an allocation failed: otherwise all of them were tried. */
@@ -225,6 +256,7 @@ static void try_all(const scene *of, int all)
     after = content(db);
     check_close(db);
     check_remove("memory.db");
+    check_remove("memory.idx");
     for (int persistent = 0; persistent < 2; persistent++) {
         int n = 1;
         while (try_one(of, n, persistent, after)) {
@@ -234,6 +266,20 @@ static void try_all(const scene *of, int all)
     sqlite3_free(after);
     sqlite3_free(before);
     sqlite3_free(begin);
+}
+
+/* The scenes are what they are said to be. */
+static void has_runs(void)
+{
+    sqlite3 *db = open_table(1);
+    RUN(db, MAKE_RUNS);
+    QUERY(db, "SELECT litekv_stats('kv') ->> 'runs' > 1", "1");
+    RUN(db, "SELECT litekv_compact('kv', 1)");
+    QUERY(db, "SELECT litekv_stats('kv') ->> 'compact_left' > 0", "1");
+    RUN(db, "SELECT litekv_compact('kv')");
+    QUERY(db, "SELECT litekv_stats('kv') ->> 'parts' > 0", "1");
+    check_close(db);
+    check_remove("memory.db");
 }
 
 int main(void)
@@ -248,6 +294,7 @@ int main(void)
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
     arm(INT_MAX, 0);
     check_begin();
+    has_runs();
     for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
         try_all(&scenes[i], getenv("LONG") != NULL);
     }

@@ -97,7 +97,7 @@ static void changed(void)
     check_remove("pages.db");
 }
 
-/* Commits that end at every offset of a block: the last row ends in the 64 bytes that
+/* Commits that end at every offset of a block: the last row ends in the 72 bytes that
  * tell the end, the row before it is whole, and a connection that opens the table finds
  * all of it. */
 static void trailer_at_every_offset(void)
@@ -113,9 +113,9 @@ static void trailer_at_every_offset(void)
         RUN(db, sql);
         last = check_number(
             db, "SELECT length(block) FROM kv_log ORDER BY id DESC LIMIT 1");
-        CHECK(last >= 64 && last <= 473);
-        alone += last == 64;
-        CHECK(check_number(db, "SELECT count(*) FROM kv_log WHERE length(block) < 409 "
+        CHECK(last >= 72 && last <= 473);
+        alone += last == 72;
+        CHECK(check_number(db, "SELECT count(*) FROM kv_log WHERE length(block) < 401 "
                                "AND id < (SELECT max(id) FROM kv_log)") == 0);
         if (i % 16 == 0) {
             sqlite3 *other = check_open("pages.db");

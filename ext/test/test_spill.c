@@ -1,13 +1,14 @@
 /*
  * test_spill.c - transactions, savepoints, renames and full databases in random order
- * on a table that spills after some hundred bytes and rolls its segments after some
- * thousand, beside an ordinary table that gets the same statements.
+ * on a table that spills after some hundred bytes, makes runs, and rolls its segments
+ * after some thousand, compacted and indexed anew now and then, beside an ordinary
+ * table that gets the same statements.
  *
  * SEED=n in the environment tries one seed of your own; LONG=1 tries more.
  */
 #include "check.h"
 
-#include "../core/storage.h"
+#include "../core/store.h"
 #include "table.h"
 
 #include <stdio.h>
@@ -53,6 +54,7 @@ static void shrink(state *at)
     if (handle != NULL) {
         handle->storage->spill = 300 + draw(at, 1500);
         handle->storage->segment = 1000 + draw(at, 6000);
+        handle->store->flush_size = 400 + draw(at, 3000);
     }
     sqlite3_free(name);
 }
@@ -231,10 +233,59 @@ static void change_from_two(state *at)
     }
 }
 
+/* What changes no row: compaction, the index. */
+static void change_store(state *at)
+{
+    char *name = name_of(at);
+    char *sql = NULL;
+    switch (draw(at, 6)) {
+    case 0:
+        sql = sqlite3_mprintf("SELECT litekv_compact('%q')", name);
+        break;
+    case 1:
+    case 2:
+        sql = sqlite3_mprintf("SELECT litekv_compact('%q', %u)", name,
+                              draw(at, 4) == 0 ? 0 : draw(at, 9000));
+        break;
+    case 3:
+        sql = sqlite3_mprintf("SELECT litekv_rebuild_index('%q')", name);
+        break;
+    case 4:
+        sql = sqlite3_mprintf("SELECT litekv_import_index('%q', litekv_export_index("
+                              "'%q'))",
+                              name, name);
+        break;
+    default:
+        sql = sqlite3_mprintf("INSERT INTO \"%w\"(\"%w\") VALUES('auto_compact=0.%u')",
+                              name, name, draw(at, 10));
+        break;
+    }
+    if (run(at, sql) != SQLITE_OK) {
+        const char *text = sqlite3_errmsg(at->db);
+        check_that(sqlite3_errcode(at->db) == SQLITE_FULL ||
+                       strstr(text, "the transaction has changed the table") != NULL,
+                   __FILE__, __LINE__, "seed %u: %s: %s", at->seed, sql, text);
+    }
+    sqlite3_free(sql);
+    sqlite3_free(name);
+}
+
+static void verify(state *at)
+{
+    char *name = name_of(at);
+    char *sql = sqlite3_mprintf("SELECT litekv_verify('%q')", name);
+    char *got = check_result(at->db, sql);
+    check_that(strcmp(got, "ok") == 0, __FILE__, __LINE__, "seed %u: verify: %s",
+               at->seed, got);
+    sqlite3_free(got);
+    sqlite3_free(sql);
+    sqlite3_free(name);
+}
+
 /* False when the tables differ. */
 static int step(state *at)
 {
-    unsigned what = draw(at, 100);
+    unsigned what = draw(at, 112);
     if (what < 60) {
         change_rows(at);
     } else if (what < 75) {
@@ -252,6 +303,10 @@ static int step(state *at)
     } else if (what < 94) {
         check_close(at->db);
         open_state(at);
+    } else if (what < 102) {
+        change_store(at);
+    } else if (what < 104) {
+        verify(at);
     } else {
         return compare(at);
     }
@@ -283,6 +338,7 @@ static void random_walk(unsigned seed, int steps)
     check_close(at.db);
     open_state(&at);
     compare(&at);
+    verify(&at);
     QUERY(at.db, "PRAGMA integrity_check", "ok");
     check_close(at.two);
     check_close(at.db);

@@ -1,0 +1,437 @@
+/*
+ * part.c - reading the base: one key, or keys in order. See part.h.
+ */
+#include "part.h"
+
+#include <string.h>
+
+/* The first eight bytes as a number, zeros where there are fewer: orders as the keys do
+ * where it differs. */
+static uint64_t prefix_of(lkv_bytes key)
+{
+    const uint8_t *at = key.data;
+    uint64_t prefix = 0;
+    for (size_t i = 0; i < 8; i++) {
+        prefix = prefix << 8 | (i < key.size ? at[i] : 0);
+    }
+    return prefix;
+}
+
+/* The first key of a part, from the first leaf of its index, with which that begins. */
+static int first_key(lkv_log *log, const lkv_part *part, lkv_bytes *key, lkv_error *err)
+{
+    lkv_run index = lkv_part_index(part);
+    size_t at = LKV_BLOCK_HEADER;
+    lkv_block block;
+    lkv_entry entry;
+    int rc = lkv_run_block(log->storage, &index, 0, &block, err);
+
+    if (rc == LKV_OK &&
+        (block.kind != LKV_BLOCK_LEAF ||
+         lkv_block_next(&block, &at, &entry) != LKV_OK || entry.shared != 0)) {
+        rc = lkv_run_damage(err, &index, 0, "not the first leaf");
+    }
+    if (rc == LKV_OK) {
+        *key = entry.rest;
+    }
+    return rc;
+}
+
+int lkv_base_reaches(lkv_log *log, lkv_runs *runs, uint32_t i, lkv_bytes key,
+                     lkv_error *err)
+{
+    lkv_part *part = &runs->part[i];
+    uint64_t own = prefix_of(key);
+    lkv_bytes first;
+    int rc;
+
+    if (part->known && own != part->prefix) {
+        return own > part->prefix;
+    }
+    rc = first_key(log, part, &first, err);
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    part->prefix = prefix_of(first);
+    part->known = 1;
+    return lkv_compare(key, first) >= 0;
+}
+
+/* The last part that begins at or before `key`: its index in the list, which is -1 when
+ * there is none; less is an error. */
+static int64_t locate(lkv_log *log, lkv_runs *runs, lkv_bytes key, lkv_error *err)
+{
+    int64_t low = -1, high = runs->parts; /* low reaches, high does not */
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        int rc = lkv_base_reaches(log, runs, (uint32_t)middle, key, err);
+        if (rc < 0) {
+            return (int64_t)rc - 1;
+        }
+        if (rc) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static int damage(lkv_error *err, const lkv_part *part, uint32_t offset,
+                  const char *why)
+{
+    return lkv_log_damage(err, part->number, offset, why);
+}
+
+/* Whether a fence names bytes between the header and the end of its part. */
+static int check_fence(const lkv_part *part, lkv_place fence, lkv_error *err)
+{
+    uint32_t offset = lkv_loc_offset(fence.loc);
+    if (lkv_loc_segment(fence.loc) != part->number || !lkv_loc_live(fence.loc) ||
+        offset < LKV_SEGMENT_HEADER || fence.size > part->size ||
+        offset > part->size - fence.size) {
+        return damage(err, part, offset, "a fence leads out of the part");
+    }
+    return LKV_OK;
+}
+
+/* The record at `offset` of a chunk that ends at `end`, verified: a damaged length must
+ * not hide a key. `view` is what was read there before, if anything. */
+static int record_at(lkv_log *log, const lkv_part *part, uint32_t offset, uint32_t end,
+                     lkv_bytes *view, lkv_record *record, lkv_error *err)
+{
+    lkv_storage *storage = log->storage;
+    size_t need = LKV_RECORD_HEADER;
+    const char *why = "";
+
+    for (;;) {
+        int rc = lkv_format_parse(view->data, view->size, record, &need, &why);
+        if (rc == LKV_OK && (record->kind != LKV_KIND_PUT || !record->moved)) {
+            rc = LKV_CORRUPT;
+            why = "the record is not of a part";
+        }
+        if (rc != LKV_ABSENT) {
+            return rc == LKV_OK ? LKV_OK : damage(err, part, offset, why);
+        }
+        if (need > end - offset) {
+            return damage(err, part, offset, "record runs past its chunk");
+        }
+        rc = storage->ops->read(storage, part->number, offset, need, view, err);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+        if (view->size < need) {
+            return damage(err, part, offset, "the segment is cut short");
+        }
+        if (view->size > end - offset) {
+            view->size = end - offset;
+        }
+    }
+}
+
+/* Looks for `key` in a chunk. */
+static int find_in_chunk(lkv_log *log, const lkv_part *part, lkv_place fence,
+                         lkv_bytes key, lkv_place *found, lkv_error *err)
+{
+    uint32_t offset = lkv_loc_offset(fence.loc), end = offset + fence.size;
+    lkv_bytes view = {NULL, 0};
+    lkv_record record;
+    int rc;
+
+    log->views++;
+    while (offset < end) {
+        int order;
+        rc = record_at(log, part, offset, end, &view, &record, err);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+        order = lkv_compare(record.key, key);
+        if (order == 0) {
+            *found = (lkv_place){lkv_loc_make(record.tag, part->number, offset),
+                                 (uint32_t)record.size - LKV_MOVED_SIZE};
+            return LKV_OK;
+        }
+        if (order > 0) {
+            return LKV_ABSENT;
+        }
+        offset += (uint32_t)record.size;
+        view.data = (const uint8_t *)view.data + record.size;
+        view.size -= record.size;
+    }
+    return LKV_ABSENT;
+}
+
+int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
+                  lkv_error *err)
+{
+    lkv_runs *runs = log->runs;
+    const lkv_part *part;
+    lkv_place fence;
+    lkv_run index;
+    int64_t i;
+    int rc;
+
+    if (runs->parts == 0) {
+        return LKV_ABSENT;
+    }
+    i = locate(log, runs, key, err);
+    if (i < 0) {
+        return i == -1 ? LKV_ABSENT : (int)(i + 1);
+    }
+    part = &runs->part[i];
+    index = lkv_part_index(part);
+    lkv_tops_follow(&log->tops, runs, log->rewound);
+    rc = lkv_tops_floor(&log->tops, &index, key, hash, &fence, err);
+    if (rc == LKV_OK) {
+        rc = check_fence(part, fence, err);
+    }
+    if (rc == LKV_OK && fence.size > LKV_CHUNK_MAX) {
+        rc = lkv_run_find(log->storage, &index, key, hash, found, err);
+        found->size -= LKV_MOVED_SIZE;
+        return rc;
+    }
+    return rc == LKV_OK ? find_in_chunk(log, part, fence, key, found, err) : rc;
+}
+
+/* Cursors */
+
+void lkv_base_init(lkv_base_cursor *cursor, lkv_log *log, lkv_runs *runs)
+{
+    memset(cursor, 0, sizeof(*cursor));
+    cursor->log = log;
+    cursor->runs = runs;
+    lkv_run_cursor_init(&cursor->fence, log->storage, log->os, &cursor->index);
+}
+
+void lkv_base_free(lkv_base_cursor *cursor)
+{
+    if (cursor->log != NULL) {
+        lkv_run_cursor_free(&cursor->fence);
+        lkv_os_free(cursor->log->os, cursor->bytes.bytes);
+        lkv_os_free(cursor->log->os, cursor->items);
+        memset(cursor, 0, sizeof(*cursor));
+    }
+}
+
+static int nowhere(lkv_base_cursor *cursor, int rc)
+{
+    cursor->count = cursor->at = 0;
+    return rc;
+}
+
+/* The cursor's fences are those of listed part `i`. */
+static void enter(lkv_base_cursor *cursor, uint32_t i)
+{
+    if (cursor->index.number != cursor->runs->part[i].index) {
+        lkv_run_cursor_forget(&cursor->fence);
+    }
+    cursor->part = i;
+    cursor->index = lkv_part_index(&cursor->runs->part[i]);
+}
+
+static int add_item(lkv_base_cursor *cursor, const lkv_record *record,
+                    const void *bytes)
+{
+    const lkv_os *os = cursor->log->os;
+    lkv_base_item *item;
+
+    if (cursor->count == cursor->room) {
+        uint32_t room = cursor->room == 0 ? 64 : cursor->room * 2;
+        lkv_base_item *moved = lkv_os_resize(os, cursor->items, room * sizeof(*moved));
+        if (moved == NULL) {
+            return LKV_NOMEM;
+        }
+        cursor->items = moved;
+        cursor->room = room;
+    }
+    if (lkv_buffer_reserve(&cursor->bytes, os, record->size) != LKV_OK) {
+        return LKV_NOMEM;
+    }
+    memcpy(cursor->bytes.bytes + cursor->bytes.size, bytes, record->size);
+    item = &cursor->items[cursor->count++];
+    item->at = (uint32_t)cursor->bytes.size;
+    item->key_size = (uint32_t)record->key.size;
+    item->size = (uint32_t)record->size;
+    item->tag = record->tag;
+    cursor->bytes.size += record->size;
+    return LKV_OK;
+}
+
+/* A chunk that is one long record is not read: the fence has all that is asked for. */
+static int load_long(lkv_base_cursor *cursor, lkv_place fence)
+{
+    lkv_bytes key = lkv_run_key(&cursor->fence);
+    lkv_record record = {.size = key.size, .key = key};
+    int rc = add_item(cursor, &record, key.data);
+    if (rc == LKV_OK) {
+        cursor->items[0].size = fence.size;
+        cursor->items[0].tag = lkv_loc_tag(fence.loc);
+        cursor->is_long = 1;
+    }
+    return rc;
+}
+
+/* Copies the chunk of the fence stood on; stands on its first key. */
+static int load(lkv_base_cursor *cursor, lkv_error *err)
+{
+    const lkv_part *part = &cursor->runs->part[cursor->part];
+    lkv_place fence = lkv_run_place(&cursor->fence);
+    uint32_t offset = lkv_loc_offset(fence.loc), end = offset + fence.size;
+    lkv_bytes view = {NULL, 0};
+    lkv_record record;
+    int rc = check_fence(part, fence, err);
+
+    cursor->count = cursor->at = 0;
+    cursor->bytes.size = 0;
+    cursor->offset = offset;
+    cursor->is_long = 0;
+    cursor->log->views++;
+    if (rc == LKV_OK && fence.size > LKV_CHUNK_MAX) {
+        rc = load_long(cursor, fence);
+        return rc == LKV_OK ? LKV_OK : nowhere(cursor, rc);
+    }
+    while (rc == LKV_OK && offset < end) {
+        rc = record_at(cursor->log, part, offset, end, &view, &record, err);
+        if (rc == LKV_OK) {
+            rc = add_item(cursor, &record, view.data);
+        }
+        if (rc == LKV_OK) {
+            offset += (uint32_t)record.size;
+            view.data = (const uint8_t *)view.data + record.size;
+            view.size -= record.size;
+        }
+    }
+    if (rc == LKV_OK && cursor->count == 0) {
+        rc = damage(err, part, offset, "a fence leads to nothing");
+    }
+    return rc == LKV_OK ? LKV_OK : nowhere(cursor, rc);
+}
+
+static int has_parts(const lkv_base_cursor *cursor)
+{
+    return cursor->runs != NULL && cursor->runs->parts > 0;
+}
+
+int lkv_base_first(lkv_base_cursor *cursor, lkv_error *err)
+{
+    int rc = LKV_ABSENT;
+    if (has_parts(cursor)) {
+        enter(cursor, 0);
+        rc = lkv_run_first(&cursor->fence, err);
+    }
+    return rc == LKV_OK ? load(cursor, err) : nowhere(cursor, rc);
+}
+
+static int load_last(lkv_base_cursor *cursor, int rc, lkv_error *err)
+{
+    rc = rc == LKV_OK ? load(cursor, err) : nowhere(cursor, rc);
+    cursor->at = rc == LKV_OK ? cursor->count - 1 : 0;
+    return rc;
+}
+
+int lkv_base_last(lkv_base_cursor *cursor, lkv_error *err)
+{
+    int rc = LKV_ABSENT;
+    if (has_parts(cursor)) {
+        enter(cursor, cursor->runs->parts - 1);
+        rc = lkv_run_last(&cursor->fence, err);
+    }
+    return load_last(cursor, rc, err);
+}
+
+int lkv_base_next(lkv_base_cursor *cursor, lkv_error *err)
+{
+    int rc;
+    if (cursor->count == 0) {
+        return LKV_ABSENT;
+    }
+    if (cursor->at + 1 < cursor->count) {
+        cursor->at++;
+        return LKV_OK;
+    }
+    rc = lkv_run_next(&cursor->fence, err);
+    if (rc == LKV_ABSENT && cursor->part + 1 < cursor->runs->parts) {
+        enter(cursor, cursor->part + 1);
+        rc = lkv_run_first(&cursor->fence, err);
+    }
+    return rc == LKV_OK ? load(cursor, err) : nowhere(cursor, rc);
+}
+
+int lkv_base_prev(lkv_base_cursor *cursor, lkv_error *err)
+{
+    int rc;
+    if (cursor->count == 0) {
+        return LKV_ABSENT;
+    }
+    if (cursor->at > 0) {
+        cursor->at--;
+        return LKV_OK;
+    }
+    rc = lkv_run_prev(&cursor->fence, err);
+    if (rc == LKV_ABSENT && cursor->part > 0) {
+        enter(cursor, cursor->part - 1);
+        rc = lkv_run_last(&cursor->fence, err);
+    }
+    return load_last(cursor, rc, err);
+}
+
+/* The first item >= `key` in the chunk, and whether it is equal. */
+static uint32_t lower_bound(lkv_base_cursor *cursor, lkv_bytes key, int *equal)
+{
+    uint32_t low = 0, high = cursor->count;
+    *equal = 0;
+    while (low < high) {
+        int order;
+        cursor->at = (low + high) / 2;
+        order = lkv_compare(lkv_base_key(cursor), key);
+        if (order == 0) {
+            *equal = 1;
+            return cursor->at;
+        }
+        if (order < 0) {
+            low = cursor->at + 1;
+        } else {
+            high = cursor->at;
+        }
+    }
+    return low;
+}
+
+int lkv_base_seek(lkv_base_cursor *cursor, lkv_bytes key, enum lkv_seek how,
+                  lkv_error *err)
+{
+    int forward = how == LKV_SEEK_GE || how == LKV_SEEK_GT;
+    int64_t i = has_parts(cursor) ? locate(cursor->log, cursor->runs, key, err) : -1;
+    uint32_t at;
+    int equal, rc;
+
+    if (i < -1) {
+        return nowhere(cursor, (int)(i + 1));
+    }
+    if (i == -1) { /* before the first key */
+        return forward ? lkv_base_first(cursor, err) : nowhere(cursor, LKV_ABSENT);
+    }
+    enter(cursor, (uint32_t)i);
+    rc = lkv_run_seek(&cursor->fence, key, LKV_SEEK_LE, err);
+    rc = rc == LKV_OK ? load(cursor, err) : nowhere(cursor, rc);
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    at = lower_bound(cursor, key, &equal);
+    cursor->at = at;
+    if (forward) {
+        if ((equal && how == LKV_SEEK_GT) || at == cursor->count) {
+            cursor->at = at == cursor->count ? at - 1 : at;
+            return lkv_base_next(cursor, err);
+        }
+        return LKV_OK;
+    }
+    if (equal && how == LKV_SEEK_LE) {
+        return LKV_OK;
+    }
+    if (at > 0) {
+        cursor->at = at - 1;
+        return LKV_OK;
+    }
+    return lkv_base_prev(cursor, err);
+}

@@ -1,0 +1,315 @@
+/*
+ * export.c - the index of a table as bytes of its own: out of the database and back.
+ *
+ *   litekv_export_index(t)
+ *      BLOB: the index.
+ *   litekv_export_index(t, path[, 'replace'])
+ *      Writes it to a file; the number of keys. SQLITE_ERROR when something is there
+ *      already: anything at all, or with 'replace' what is not such a file. What is
+ *      replaced stands whole until the new file is whole.
+ *   litekv_import_index(t, path or BLOB)
+ *      Puts an exported index in the place of the one that the table has, once all of
+ * it was read and found to be of this table's log; the number of keys. SQLITE_ERROR
+ *      when it is not, and nothing is changed.
+ *
+ * A relative path is relative to the directory of the main database, and refused when
+ * that is not a file. A file that cannot be opened is SQLITE_CANTOPEN, one that cannot
+ * be read or written SQLITE_IOERR. The index of a table whose transaction has changed
+ * it is not exported: SQLITE_ERROR; it would tell of what may never be.
+ */
+#include "functions.h"
+#include "os_sqlite.h"
+#include "storage_db.h"
+#include "target.h"
+
+#include "../core/onefile.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+/* One transfer, in either direction. */
+typedef struct transfer {
+    lkv_target target;
+    lkv_onefile file;
+    int opened;
+    char *path;
+    lkv_error file_error; /* of `file` ... */
+    int file_status;      /* ... and what it failed with */
+    uint8_t *made;        /* a BLOB that is written */
+    const uint8_t *given; /* one that is read */
+    uint64_t size, room, limit;
+} transfer;
+
+static int refuse(transfer *at, char *text)
+{
+    at->target.text = text;
+    return text == NULL ? SQLITE_NOMEM : SQLITE_ERROR;
+}
+
+/* What the file system refused, in SQLite's codes. */
+static int file_problem(transfer *at)
+{
+    const lkv_error *err = &at->file_error;
+    const char *advice = "";
+
+    if (at->file_status == LKV_NOMEM) {
+        return SQLITE_NOMEM;
+    }
+    if (at->file_status == LKV_MISUSE && !at->file.replace) {
+        advice = "; to overwrite an exported index give 'replace' as third argument";
+    }
+    sqlite3_free(at->target.text); /* the same in the table's words */
+    if (refuse(at, sqlite3_mprintf("litekv: \"%w\": %s%s%s%s", at->path, err->text,
+                                   err->os_errno != 0 ? ": " : "",
+                                   err->os_errno != 0 ? strerror(err->os_errno) : "",
+                                   advice)) == SQLITE_NOMEM) {
+        return SQLITE_NOMEM;
+    }
+    return at->file_status == LKV_MISUSE ? SQLITE_ERROR
+           : at->opened                  ? SQLITE_IOERR
+                                         : SQLITE_CANTOPEN;
+}
+
+/* The path that an argument names, from the root on. */
+static int take_path(transfer *at, sqlite3 *db, sqlite3_value *argument)
+{
+    int is_text = sqlite3_value_type(argument) == SQLITE_TEXT;
+    const char *text = (const char *)sqlite3_value_text(argument);
+    const char *main_file, *slash;
+
+    if (text == NULL) {
+        return SQLITE_NOMEM;
+    }
+    if (!is_text || *text == 0 ||
+        strlen(text) != (size_t)sqlite3_value_bytes(argument)) {
+        return refuse(at, sqlite3_mprintf("litekv: \"%w\": that is no path", text));
+    }
+    if (*text == '/') {
+        at->path = sqlite3_mprintf("%s", text);
+    } else {
+        main_file = sqlite3_db_filename(db, "main");
+        slash = main_file == NULL ? NULL : strrchr(main_file, '/');
+        if (slash == NULL) {
+            return refuse(at, sqlite3_mprintf(
+                                  "litekv: \"%w\": the path is relative, and the main "
+                                  "database is not a file; give an absolute one",
+                                  text));
+        }
+        at->path =
+            sqlite3_mprintf("%.*s/%s", (int)(slash - main_file), main_file, text);
+    }
+    return at->path == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+static void end(transfer *at, sqlite3_context *context, int rc)
+{
+    if (at->opened || at->file.path != NULL) {
+        lkv_onefile_close(&at->file);
+    }
+    sqlite3_free(at->path);
+    sqlite3_free(at->made);
+    lkv_target_result(&at->target, context, rc);
+}
+
+/* Export */
+
+static int put_blob(void *arg, lkv_bytes bytes)
+{
+    transfer *at = arg;
+    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    if (bytes.size > at->limit - at->size) {
+        return LKV_TOO_BIG;
+    }
+    if (bytes.size > at->room - at->size) {
+        uint64_t room = (at->size + bytes.size) * 2;
+        uint8_t *moved = sqlite3_realloc64(at->made, room);
+        if (moved == NULL) {
+            return LKV_NOMEM;
+        }
+        at->made = moved;
+        at->room = room;
+    }
+    if (bytes.size > 0) {
+        memcpy(at->made + at->size, bytes.data, bytes.size);
+        at->size += bytes.size;
+    }
+    return LKV_OK;
+}
+
+static int put_file(void *arg, lkv_bytes bytes)
+{
+    transfer *at = arg;
+    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+    if (rc == LKV_OK) {
+        rc = at->file_status = lkv_onefile_write(&at->file, bytes);
+    }
+    return rc;
+}
+
+static int export(transfer *at, int (*put)(void *arg, lkv_bytes bytes))
+{
+    lkv_error err = {0};
+    int rc = lkv_target_read(&at->target);
+
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = lkv_export(at->target.handle->store, put, at, &err);
+    if (at->file_status != LKV_OK) {
+        return file_problem(at);
+    }
+    if (rc == LKV_MISUSE) {
+        return refuse(at,
+                      sqlite3_mprintf("litekv: \"%w\": the transaction has changed the "
+                                      "table; export its index after COMMIT",
+                                      at->target.handle->table));
+    }
+    return lkv_target_status(&at->target, rc, &err);
+}
+
+void lkv_export_index(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    transfer at = {.file_status = LKV_OK};
+    int rc = lkv_target_of(&at.target, context, argc, argv);
+
+    if (rc == SQLITE_OK) {
+        at.limit =
+            (uint64_t)sqlite3_limit(at.target.handle->db, SQLITE_LIMIT_LENGTH, -1);
+        rc = export(&at, put_blob);
+    }
+    if (rc == SQLITE_OK) {
+        sqlite3_result_blob64(context, at.made, at.size, sqlite3_free);
+        at.made = NULL;
+    }
+    end(&at, context, rc);
+}
+
+/* The third argument, which may not be there. */
+static int take_mode(transfer *at, int argc, sqlite3_value **argv, lkv_bytes *replace)
+{
+    const char *text;
+    if (argc < 3) {
+        return SQLITE_OK;
+    }
+    text = (const char *)sqlite3_value_text(argv[2]);
+    if (text == NULL) {
+        return SQLITE_NOMEM;
+    }
+    if (sqlite3_stricmp(text, "replace") != 0) {
+        return refuse(at,
+                      sqlite3_mprintf("litekv: \"%w\": unknown mode \"%w\"; the only "
+                                      "one is 'replace'",
+                                      at->target.handle->table, text));
+    }
+    *replace = (lkv_bytes){LKV_EXPORT_MAGIC, sizeof(LKV_EXPORT_MAGIC) - 1};
+    return SQLITE_OK;
+}
+
+void lkv_export_index_file(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    transfer at = {.file_status = LKV_OK};
+    lkv_bytes replace = {NULL, 0};
+    int rc = lkv_target_of(&at.target, context, argc, argv);
+
+    if (rc == SQLITE_OK) {
+        rc = take_mode(&at, argc, argv, &replace);
+    }
+    if (rc == SQLITE_OK) {
+        rc = take_path(&at, at.target.handle->db, argv[1]);
+    }
+    if (rc == SQLITE_OK) {
+        at.file_status = lkv_onefile_create(&at.file, &lkv_os_sqlite, at.path, replace,
+                                            &at.file_error);
+        at.opened = at.file_status == LKV_OK;
+        rc = at.opened ? export(&at, put_file) : file_problem(&at);
+    }
+    if (rc == SQLITE_OK) {
+        at.file_status = lkv_onefile_finish(&at.file);
+        rc = at.file_status == LKV_OK ? SQLITE_OK : file_problem(&at);
+    }
+    if (rc == SQLITE_OK) {
+        sqlite3_result_int64(context,
+                             (sqlite3_int64)lkv_count(at.target.handle->store));
+    }
+    end(&at, context, rc);
+}
+
+/* Import */
+
+static int read_blob(void *arg, uint64_t offset, void *out, size_t size)
+{
+    transfer *at = arg;
+    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+    if (rc == LKV_OK && (offset > at->size || size > at->size - offset)) {
+        rc = LKV_CORRUPT;
+    }
+    if (rc == LKV_OK && size > 0) {
+        memcpy(out, at->given + offset, size);
+    }
+    return rc;
+}
+
+static int read_file(void *arg, uint64_t offset, void *out, size_t size)
+{
+    transfer *at = arg;
+    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+    if (rc == LKV_OK) {
+        rc = at->file_status = lkv_onefile_read(&at->file, offset, out, size);
+    }
+    return rc;
+}
+
+/* Opens what the second argument is or names. */
+static int open_source(transfer *at, sqlite3_value *argument, lkv_source *source)
+{
+    int rc;
+
+    source->arg = at;
+    if (sqlite3_value_type(argument) == SQLITE_BLOB) {
+        at->given = sqlite3_value_blob(argument);
+        at->size = (uint64_t)sqlite3_value_bytes(argument);
+        source->read = read_blob;
+        source->size = at->size;
+        return at->size > 0 && at->given == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    rc = take_path(at, at->target.handle->db, argument);
+    if (rc == SQLITE_OK) {
+        at->file_status =
+            lkv_onefile_open(&at->file, &lkv_os_sqlite, at->path, &at->file_error);
+        if (at->file_status != LKV_OK) {
+            rc = file_problem(at);
+        }
+        at->opened = 1;
+    }
+    source->read = read_file;
+    source->size = at->file.size;
+    return rc;
+}
+
+void lkv_import_index(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    transfer at = {.file_status = LKV_OK};
+    lkv_source source = {NULL, NULL, 0};
+    int rc = lkv_target_of(&at.target, context, argc, argv);
+
+    if (rc == SQLITE_OK) {
+        rc = open_source(&at, argv[1], &source);
+    }
+    if (rc == SQLITE_OK) {
+        at.target.handle->source = &source;
+        rc = lkv_target_command(&at.target, "import");
+        at.target.handle->source = NULL;
+        if (at.file_status != LKV_OK) {
+            rc = file_problem(&at);
+        }
+    }
+    if (rc == SQLITE_OK) {
+        sqlite3_result_int64(context, at.target.handle->answer);
+    }
+    end(&at, context, rc);
+}
