@@ -23,7 +23,7 @@ static int first_key(lkv_log *log, const lkv_part *part, lkv_bytes *key, lkv_err
     lkv_run index = lkv_part_index(part);
     size_t at = LKV_BLOCK_HEADER;
     lkv_block block;
-    lkv_entry entry;
+    lkv_entry entry = {0};
     int rc = lkv_run_block(log->storage, &index, 0, &block, err);
 
     if (rc == LKV_OK &&
@@ -42,7 +42,7 @@ int lkv_base_reaches(lkv_log *log, lkv_runs *runs, uint32_t i, lkv_bytes key,
 {
     lkv_part *part = &runs->part[i];
     uint64_t own = prefix_of(key);
-    lkv_bytes first;
+    lkv_bytes first = {NULL, 0};
     int rc;
 
     if (part->known && own != part->prefix) {
@@ -247,7 +247,9 @@ static int add_item(lkv_base_cursor *cursor, const lkv_record *record,
     if (lkv_buffer_reserve(&cursor->bytes, os, record->size) != LKV_OK) {
         return LKV_NOMEM;
     }
-    memcpy(cursor->bytes.bytes + cursor->bytes.size, bytes, record->size);
+    if (bytes != NULL) { /* the key of a long record may be empty */
+        memcpy(cursor->bytes.bytes + cursor->bytes.size, bytes, record->size);
+    }
     item = &cursor->items[cursor->count++];
     item->at = (uint32_t)cursor->bytes.size;
     item->key_size = (uint32_t)record->key.size;

@@ -318,7 +318,8 @@ static int write_level(lkv_run_writer *writer, lkv_error *err)
 
 static int more_than_one(const lkv_buffer *tops)
 {
-    return tops->size > 8 + (size_t)lkv_format_get_u32(tops->bytes);
+    return tops->bytes != NULL &&
+           tops->size > 8 + (size_t)lkv_format_get_u32(tops->bytes);
 }
 
 int lkv_run_writer_finish(lkv_run_writer *writer, lkv_error *err)

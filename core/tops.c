@@ -211,13 +211,14 @@ static lkv_leaf_at *find_leaf(lkv_leaves *leaves, lkv_bytes key)
     return i > 0 && leaves->at[i].prefix == wanted ? NULL : &leaves->at[i];
 }
 
-/* The leaf's block, for `key` that a branch's filter let pass. LKV_ABSENT: it is not known
- * which one. */
+/* The leaf's block, for `key` that a branch's filter let pass. LKV_ABSENT: it is not
+ * known which one. */
 static int open_leaf(lkv_tops *tops, const lkv_run *run, lkv_branch_at *branch,
                      lkv_bytes key, lkv_leaf_at **out, lkv_block *block, lkv_error *err)
 {
     lkv_leaf_at *at;
-    int rc = branch->leaves == NULL ? lkv_top_open_branch(tops, run, branch, err) : LKV_OK;
+    int rc =
+        branch->leaves == NULL ? lkv_top_open_branch(tops, run, branch, err) : LKV_OK;
 
     at = rc != LKV_OK || branch->leaves == NULL ? NULL : find_leaf(branch->leaves, key);
     if (at == NULL) {
@@ -260,15 +261,16 @@ static int find_in_branch(lkv_tops *tops, const lkv_run *run, lkv_branch_at *bra
     return rc;
 }
 
-static int ask(lkv_tops *tops, const lkv_run *run, lkv_top *top, uint32_t i, lkv_bytes key,
-               uint64_t hash, lkv_place *found, lkv_error *err)
+static int ask(lkv_tops *tops, const lkv_run *run, lkv_top *top, uint32_t i,
+               lkv_bytes key, uint64_t hash, lkv_place *found, lkv_error *err)
 {
     int rc;
     if (top == NULL) {
         return lkv_run_find(tops->storage, run, key, hash, found, err);
     }
     rc = ask_filter(tops, run, &top->branch[i], hash, err);
-    return rc == LKV_OK ? find_in_branch(tops, run, &top->branch[i], key, found, err) : rc;
+    return rc == LKV_OK ? find_in_branch(tops, run, &top->branch[i], key, found, err)
+                        : rc;
 }
 
 /* The memory that a filter was in is likely to be where it is. */
@@ -284,7 +286,8 @@ static void ask_ahead(const lkv_tops *tops, const lkv_branch_at *at, uint64_t ha
 /* So is that of a leaf. */
 static void ask_leaf_ahead(const lkv_branch_at *branch, lkv_bytes key)
 {
-    const lkv_leaf_at *at = branch->leaves == NULL ? NULL : find_leaf(branch->leaves, key);
+    const lkv_leaf_at *at =
+        branch->leaves == NULL ? NULL : find_leaf(branch->leaves, key);
     if (at != NULL && at->seen != NULL) {
         __builtin_prefetch(at->seen);
         __builtin_prefetch(at->seen + at->table);

@@ -161,8 +161,8 @@ static void change_list(stack *s, uint32_t from, uint32_t count)
     for (uint32_t i = 0; i < from; i++) {
         free(s->in[i]);
     }
-    memmove(s->in, s->in + from, (MOST - from) * sizeof(s->in[0]));
-    memset(s->in + MOST - from, 0, from * sizeof(s->in[0]));
+    memmove(s->in, s->in + from, (MOST - from) * sizeof(void *));
+    memset(s->in + MOST - from, 0, from * sizeof(void *));
     lkv_runs_release(&s->b.os.os, old);
 }
 
