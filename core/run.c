@@ -296,7 +296,7 @@ static int load(lkv_run_cursor *cursor, uint32_t number, const lkv_block *block,
 /* The leaf that begins at block `number` or after the branch that begins there. */
 static int load_from(lkv_run_cursor *cursor, uint32_t number, lkv_error *err)
 {
-    lkv_block block;
+    lkv_block block = {0};
     int rc = LKV_OK;
 
     while (number < cursor->run->blocks) {
@@ -317,7 +317,7 @@ static int load_from(lkv_run_cursor *cursor, uint32_t number, lkv_error *err)
 
 static int load_leaf(lkv_run_cursor *cursor, uint32_t number, lkv_error *err)
 {
-    lkv_block block;
+    lkv_block block = {0};
     int rc = lkv_run_block(cursor->storage, cursor->run, number, &block, err);
     if (rc == LKV_OK && block.kind != LKV_BLOCK_LEAF) {
         rc = lkv_run_damage(err, cursor->run, number, "not a leaf");
