@@ -326,7 +326,7 @@ int lkv_block_floor(const lkv_block *block, lkv_bytes key, lkv_entry *entry)
 
 int lkv_block_child(const lkv_block *block, lkv_bytes key, uint32_t *child)
 {
-    lkv_entry entry;
+    lkv_entry entry = {0};
     int rc = lkv_block_floor(block, key, &entry);
     if (rc == LKV_ABSENT) { /* below all: the first child's */
         size_t at = LKV_BLOCK_HEADER;

@@ -97,5 +97,5 @@ void lkv_hash_load(lkv_hash *hash, const uint8_t *at)
 
 uint64_t lkv_hash_once(const void *data, size_t size)
 {
-    return XXH64(data, size, 0);
+    return XXH64(data == NULL ? "" : data, size, 0); /* NULL has no bytes */
 }
