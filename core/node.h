@@ -127,13 +127,6 @@ static inline lkv_node *lkv_node_child(const lkv_node *n, unsigned i)
     return (lkv_node *)(uintptr_t)lkv_node_entry_payload(n, i);
 }
 
-static inline int lkv_node_compare(lkv_bytes a, lkv_bytes b)
-{
-    size_t size = a.size < b.size ? a.size : b.size;
-    int rc = size > 0 ? memcmp(a.data, b.data, size) : 0;
-    return rc != 0 ? rc : (a.size > b.size) - (a.size < b.size);
-}
-
 static inline uint32_t lkv_node_head_of(lkv_bytes key, size_t prefix)
 {
     const uint8_t *at;
@@ -194,7 +187,7 @@ static inline unsigned lkv_node_lower_bound(const lkv_node *n, lkv_bytes key,
         unsigned middle = (low + high) / 2;
         uint32_t at = lkv_node_slot_head(n, middle);
         if (at == head) {
-            int rc = lkv_node_compare(lkv_node_entry_key(n, middle), key);
+            int rc = lkv_compare(lkv_node_entry_key(n, middle), key);
             if (rc == 0) {
                 *equal = 1;
                 return middle;
