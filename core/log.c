@@ -448,9 +448,13 @@ static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
                      .pass = runs->pass,
                      .meta = {log->meta, log->meta_size}};
     size_t size = lkv_format_root_size(&root);
-    uint8_t *bytes = lkv_os_alloc(log->os, size);
+    uint8_t *bytes;
     int rc;
 
+    if (runs->next_run > LKV_RUN_LAST + 1) {
+        return lkv_log_error(err, LKV_TOO_BIG, "the index has no run numbers left");
+    }
+    bytes = lkv_os_alloc(log->os, size);
     if (bytes == NULL) {
         return LKV_NOMEM;
     }

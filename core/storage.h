@@ -30,6 +30,7 @@ typedef struct lkv_end {
  * key order; then runs of the index, which are written in whole blocks. */
 #define LKV_PART_FIRST 0x10000000u
 #define LKV_RUN_FIRST 0x20000000u
+#define LKV_RUN_LAST 0x7fffffffu /* so that a database's row ids are above 0 */
 
 #define LKV_SPILL_SIZE (4u << 20)
 #define LKV_SEGMENT_SIZE (64u << 20)

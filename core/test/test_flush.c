@@ -350,7 +350,27 @@ static void wrong_tails(void)
     }
 }
 
-static const check_case cases[] = {CASE(by_size),
+/* The last number for a run may be given out; a commit that needs another fails. */
+static void numbers_end(void)
+{
+    for (uint32_t left = 0; left < 2; left++) {
+        twin p;
+        twin_open(&p);
+        begin(p.f.store);
+        p.f.store->log.runs->next_run = LKV_RUN_LAST + 1 - left;
+        CHECK_INT(put_text(p.f.store, "one", "1"), LKV_OK);
+        CHECK_INT(lkv_flush(p.f.store, &p.f.err), LKV_OK);
+        CHECK_INT(lkv_prepare(p.f.store, &p.f.err), left > 0 ? LKV_OK : LKV_TOO_BIG);
+        if (left == 0) {
+            CHECK_TEXT(p.f.err.text, "the index has no run numbers left");
+        }
+        lkv_rollback(p.f.store);
+        CHECK_TEXT(contents(p.f.store), "");
+        twin_close(&p);
+    }
+}
+
+static const check_case cases[] = {CASE(by_size), CASE(numbers_end),
                                    CASE(tombstones_of_a_flush),
                                    CASE(seen_by_others),
                                    CASE(whole_rollback),
