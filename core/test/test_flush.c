@@ -370,7 +370,8 @@ static void numbers_end(void)
     }
 }
 
-static const check_case cases[] = {CASE(by_size), CASE(numbers_end),
+static const check_case cases[] = {CASE(by_size),
+                                   CASE(numbers_end),
                                    CASE(tombstones_of_a_flush),
                                    CASE(seen_by_others),
                                    CASE(whole_rollback),
