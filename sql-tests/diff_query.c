@@ -259,9 +259,10 @@ void diff_where(diff_world *world, diff_sql *sql, int i)
 
 static void order_and_limit(diff_world *world, diff_sql *sql)
 {
-    /* With key IN (...), an old ANALYZE and a LIMIT, SQLite 3.40.1 may leave out the
-     * first rows of ORDER BY v1, key: the plus keeps it from taking the rows of one key
-     * for sorted already. */
+    /* A fault of SQLite 3.40.1, for ordinary tables only: with key IN (...), an old
+     * ANALYZE and a LIMIT its OP_SeekScan moves a cursor and leaves the columns of the
+     * row before in its cache; rows are then missing, or the database is called
+     * malformed. The plus keeps it from that plan; newer versions need none. */
     static const char *const orders[] = {"t.key",
                                          "t.key",
                                          "t.key DESC",
@@ -269,10 +270,10 @@ static void order_and_limit(diff_world *world, diff_sql *sql)
                                          "t.key ASC",
                                          "t.key, t.v1",
                                          "t.v1, +t.key",
-                                         "t.v1 DESC, t.key DESC",
-                                         "t.key COLLATE NOCASE, t.key",
-                                         "t.key COLLATE RTRIM DESC, t.key",
-                                         "typeof(t.key), t.key DESC",
+                                         "t.v1 DESC, +t.key DESC",
+                                         "t.key COLLATE NOCASE, +t.key",
+                                         "t.key COLLATE RTRIM DESC, +t.key",
+                                         "typeof(t.key), +t.key DESC",
                                          "+t.key",
                                          "t.key DESC NULLS LAST",
                                          "1, +t.key"};
