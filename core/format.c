@@ -379,12 +379,12 @@ static void put_root_header(uint8_t *out, const lkv_root *root)
     lkv_format_u32(out + 60, root->next_part);
     lkv_format_u32(out + 64, root->next_run);
     lkv_format_u32(out + 68, root->auto_compact);
-    lkv_format_u64(out + 72, 0);
+    lkv_format_u64(out + 72, root->synced);
     lkv_format_u64(out + 80, root->pass.to);
     lkv_format_u32(out + 88, root->pass.next);
     lkv_format_u32(out + 92, root->pass.out);
     lkv_format_u32(out + 96, root->pass.open);
-    lkv_format_u32(out + 100, 0);
+    lkv_format_u32(out + 100, root->sync);
     put_tail(out + 104, &root->tail);
 }
 
@@ -435,10 +435,12 @@ static void get_root_header(const uint8_t *at, lkv_root *root)
     root->next_part = lkv_format_get_u32(at + 60);
     root->next_run = lkv_format_get_u32(at + 64);
     root->auto_compact = lkv_format_get_u32(at + 68);
+    root->synced = lkv_format_get_u64(at + 72);
     root->pass.to = lkv_format_get_u64(at + 80);
     root->pass.next = lkv_format_get_u32(at + 88);
     root->pass.out = lkv_format_get_u32(at + 92);
     root->pass.open = lkv_format_get_u32(at + 96);
+    root->sync = lkv_format_get_u32(at + 100);
     get_tail(at + 104, &root->tail);
 }
 
@@ -477,8 +479,7 @@ int lkv_format_parse_root(lkv_bytes bytes, lkv_root *root, const char **why)
     get_root_header(at, root);
     where = lists_of(root);
     if (root->segments == 0 || root->block == 0 || root->meta.size > LKV_META_MAX ||
-        where.size != bytes.size || lkv_format_get_u64(at + 72) != 0 ||
-        lkv_format_get_u32(at + 100) != 0 || !reserved_are_zero(at, &where)) {
+        where.size != bytes.size || root->sync > 3 || !reserved_are_zero(at, &where)) {
         *why = "lengths do not fit together";
         return LKV_CORRUPT;
     }

@@ -177,6 +177,9 @@ typedef struct lkv_root {
     uint32_t segments, parts, runs, merges, gone;
     uint32_t next_part, next_run; /* numbers not yet given out */
     uint32_t auto_compact;        /* dead share in thousandths, plus 1; 0: not set */
+    uint32_t sync;                /* enum lkv_sync, plus 1; 0: not set */
+    uint64_t synced; /* logical offset that a completed sync vouches for; 0 where every
+                        commit is vouched for */
     lkv_tail tail;
     lkv_pass pass;
     lkv_bytes meta;

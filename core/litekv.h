@@ -40,6 +40,11 @@ enum lkv_status {
     LKV_MISUSE = -5,  /* the caller broke a rule above; nothing changed */
     LKV_TOO_BIG = -6, /* a record beyond what the format can say */
     LKV_FAILED = -7,  /* the storage failed in its own way and keeps the reason */
+    /* Of storages in files and shared memory: */
+    LKV_BUSY_SNAPSHOT = -8, /* others have committed since the handle read */
+    LKV_FULL = -9,          /* no room */
+    LKV_READONLY = -10,     /* it may be read, and not written */
+    LKV_CANTOPEN = -11,     /* there is no store, or none that can be opened */
 };
 
 typedef struct lkv_error { /* why, for people; the caller owns it, or passes NULL */
@@ -96,6 +101,9 @@ lkv_bytes lkv_meta(const lkv_store *store);
 /* Starts a transaction on the newest commit. LKV_MISUSE inside one. Errors as
  * lkv_refresh(), and LKV_BUSY after `wait_ms` for the lock of another writer. */
 LKV_MUST_CHECK int lkv_begin(lkv_store *store, int64_t wait_ms, lkv_error *err);
+/* The same where the handle stands: LKV_BUSY_SNAPSHOT when others have committed since
+ * its last refresh, and it must not move because something is still being read. */
+LKV_MUST_CHECK int lkv_begin_here(lkv_store *store, int64_t wait_ms, lkv_error *err);
 int lkv_in_transaction(const lkv_store *store);
 
 /* Stores `row`; replaces what its key had. All or nothing.
@@ -203,6 +211,23 @@ LKV_MUST_CHECK int lkv_set_auto_compact(lkv_store *store, unsigned share,
  * lkv_put(). */
 LKV_MUST_CHECK int lkv_compact(lkv_store *store, uint64_t budget, uint64_t *left,
                                lkv_error *err);
+
+/*
+ * What commits survive, for storages in files
+ */
+
+enum lkv_sync {
+    LKV_SYNC_FULL,   /* a power cut, each that returned */
+    LKV_SYNC_NORMAL, /* the death of the process; a power cut leaves a prefix of them */
+    LKV_SYNC_OFF,    /* the death of the process; a power cut may cost the store */
+};
+/* What the store itself keeps (lkv_set_sync) wins over `fallback`. */
+void lkv_sync_fallback(lkv_store *store, enum lkv_sync fallback);
+/* Keeps it in the store, for this commit and those after it. LKV_MISUSE outside a
+ * transaction. LKV_NOMEM. */
+LKV_MUST_CHECK int lkv_set_sync(lkv_store *store, enum lkv_sync sync, lkv_error *err);
+/* As of the last refresh. */
+enum lkv_sync lkv_sync_of(const lkv_store *store);
 
 /*
  * The index as a thing of its own

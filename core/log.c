@@ -259,11 +259,18 @@ static void start_chain(lkv_log *log)
                            lkv_log_end(log));
 }
 
+void lkv_log_choose_sync(lkv_log *log)
+{
+    log->storage->sync =
+        log->runs->sync > 0 ? (enum lkv_sync)(log->runs->sync - 1) : log->sync;
+}
+
 void lkv_log_set_runs(lkv_log *log, lkv_runs *runs)
 {
     lkv_runs_release(log->os, log->runs);
     log->runs = runs;
     log->root_changed = 1;
+    lkv_log_choose_sync(log);
 }
 
 void lkv_log_begin(lkv_log *log)
@@ -444,6 +451,7 @@ static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
                      .next_part = runs->next_part,
                      .next_run = runs->next_run,
                      .auto_compact = runs->auto_compact,
+                     .sync = runs->sync,
                      .tail = runs->tail,
                      .pass = runs->pass,
                      .meta = {log->meta, log->meta_size}};
@@ -453,6 +461,10 @@ static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
 
     if (runs->next_run > LKV_RUN_LAST + 1) {
         return lkv_log_error(err, LKV_TOO_BIG, "the index has no run numbers left");
+    }
+    if (!log->storage->atomic) { /* it is written after a sync of all that it names */
+        root.synced =
+            log->storage->sync == LKV_SYNC_OFF ? log->synced : lkv_log_end(log);
     }
     bytes = lkv_os_alloc(log->os, size);
     if (bytes == NULL) {
@@ -480,6 +492,22 @@ static int write_out(lkv_log *log, const lkv_end *end, lkv_error *err)
     }
     if (rc == LKV_OK) {
         rc = ops->publish_end(log->storage, end, err);
+    }
+    if (rc == LKV_OK && !log->storage->atomic) {
+        log->synced = log->storage->synced ? lkv_log_end(log) : log->synced;
+        log->vouch = end->generation == log->at.generation;
+    }
+    return rc;
+}
+
+int lkv_log_vouch(lkv_log *log, lkv_error *err)
+{
+    lkv_end end = log->at;
+    int rc;
+    end.generation++;
+    rc = write_out(log, &end, err);
+    if (rc == LKV_OK) {
+        log->at = end;
     }
     return rc;
 }
@@ -510,7 +538,8 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
     commit.revision = log->at.revision + 1;
     commit.time_ms = log->os->now_ms(log->os->ctx);
     commit.covered = log->covered;
-    commit.synced_end = log->storage->atomic ? lkv_log_end(log) + LKV_COMMIT_SIZE : 0;
+    commit.synced_end =
+        log->storage->atomic ? lkv_log_end(log) + LKV_COMMIT_SIZE : log->synced;
     commit.live_keys = live_keys;
     commit.live_bytes = live_bytes;
     commit.chain = lkv_format_chain_end(&log->hash, &commit);

@@ -69,6 +69,10 @@ typedef struct lkv_log {
     uint64_t rollbacks; /* moves with every rollback of a transaction */
     uint64_t rewound; /* moves when numbers of runs and parts may come to name others */
 
+    enum lkv_sync sync; /* when the root has no word of it */
+    uint64_t synced;    /* logical offset that a completed sync vouches for */
+    int vouch; /* a commit of this handle is behind what the root vouches for */
+
     int open; /* a transaction is; what follows is its state */
     int root_changed;
     uint32_t buffer_at, flushed, end;
@@ -102,6 +106,10 @@ LKV_MUST_CHECK int lkv_log_read_lists(const lkv_os *os, lkv_bytes bytes,
                                       const lkv_root *root, lkv_segment **segments,
                                       lkv_runs **runs, lkv_error *err);
 
+/* The storage is to sync as the list of runs, or else the log, says. */
+void lkv_log_choose_sync(lkv_log *log);
+/* In a transaction that has changed nothing: a root that vouches for the whole log. */
+LKV_MUST_CHECK int lkv_log_vouch(lkv_log *log, lkv_error *err);
 /* Takes over a list of runs in place of the one that is; the root will tell of it. */
 void lkv_log_set_runs(lkv_log *log, lkv_runs *runs);
 /* Logical offset of the end, and bytes that the transaction appended. */

@@ -187,6 +187,7 @@ void lkv_log_rewind_runs(lkv_log *log, lkv_runs *runs)
         rewind_garbage(log, runs, &now->garbage[i]);
     }
     log->runs = lkv_runs_hold(runs);
+    lkv_log_choose_sync(log);
     log->rewound++;
     lkv_runs_release(log->os, now);
 }

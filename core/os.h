@@ -38,6 +38,54 @@ typedef struct lkv_os_files {
     int (*remove)(void *ctx, const char *path);
 } lkv_os_files;
 
+/* How a file of a store is opened. */
+enum lkv_os_use {
+    LKV_OS_LOOK,   /* to read: a regular file that is there, and no link to one */
+    LKV_OS_UPDATE, /* to read and write: the same */
+    LKV_OS_MAKE,   /* to read and write: one that is not there yet */
+};
+
+/* What a lock is asked for: F_OFD_SETLK of a byte, so that two handles of one process
+ * exclude each other as two processes do. */
+enum lkv_os_lock { LKV_OS_UNLOCK, LKV_OS_SHARE, LKV_OS_EXCLUDE };
+
+/* Files that several processes have open, and map; with `shared`, POSIX shared memory:
+ * a path is then a name that begins with a slash. Each function returns 0 or an errno.
+ */
+typedef struct lkv_os_shared {
+    int (*open)(void *ctx, const char *path, int shared, enum lkv_os_use use,
+                unsigned mode, int *file);
+    /* Writes all of it at `offset`. */
+    int (*write)(void *ctx, int file, uint64_t offset, const void *bytes, size_t size);
+    /* What was written survives a power cut, and the size when it has grown. */
+    int (*sync)(void *ctx, int file);
+    /* Room for `size` bytes at `offset`, which are zero from the old end on. */
+    int (*extend)(void *ctx, int file, uint64_t offset, uint64_t size);
+    /* The first `size` bytes, shared with all who map or write them. What lies beyond
+     * the end of the file must not be touched. */
+    int (*map)(void *ctx, int file, size_t size, int writable, void **map);
+    void (*unmap)(void *ctx, void *map, size_t size);
+    /* EAGAIN: another has it. Locks go with the file that was opened. */
+    int (*lock)(void *ctx, int file, uint64_t byte, enum lkv_os_lock lock);
+    /* How many names the file has: 0 when it was removed. */
+    int (*links)(void *ctx, int file, unsigned *links);
+    int (*remove)(void *ctx, const char *path, int shared);
+    int (*make_directory)(void *ctx, const char *path, unsigned mode);
+    int (*remove_directory)(void *ctx, const char *path);
+    /* Calls `each` with the name of everything in a directory, or of all shared memory,
+     * until it returns something other than 0, which becomes the result. */
+    int (*list)(void *ctx, const char *path, int shared,
+                int (*each)(void *arg, const char *name), void *arg);
+    void (*sleep_ms)(void *ctx, unsigned ms);
+    /* A number that is another after the machine was started again: 16 bytes. */
+    int (*boot)(void *ctx, uint8_t *out);
+    /* How often the process has been forked from one that had run this. In the child
+     * the files that were given to guard() are closed: it would keep their locks. */
+    uint64_t (*forks)(void *ctx);
+    int (*guard)(void *ctx, int file);
+    void (*unguard)(void *ctx, int file);
+} lkv_os_shared;
+
 typedef struct lkv_os {
     void *ctx;
     /* At least `size` > 0 bytes aligned for any type, holding what `old` held (as far
@@ -51,11 +99,13 @@ typedef struct lkv_os {
     /* Fills `out` with `size` unpredictable bytes; 0, or an errno. */
     int (*random)(void *ctx, void *out, size_t size);
     const lkv_os_files *files;
+    const lkv_os_shared *shared;
 } lkv_os;
 
 /* The functions of the C library and the kernel; those for files need no `ctx`. */
 extern const lkv_os lkv_os_posix;
 extern const lkv_os_files lkv_os_posix_files;
+extern const lkv_os_shared lkv_os_posix_shared;
 
 static inline void *lkv_os_resize(const lkv_os *os, void *old, size_t size)
 {

@@ -1,6 +1,6 @@
 /*
- * os_posix.c - os.h on a POSIX system: the only file of core that allocates by malloc
- * or makes a system call.
+ * os_posix.c - os.h on a POSIX system: with os_shared.c the only file of core that
+ * allocates by malloc or makes a system call.
  */
 #include "os.h"
 
@@ -170,5 +170,10 @@ const lkv_os_files lkv_os_posix_files = {open_file,   file_size,  read_file,
                                          write_file,  sync_file,  close_file,
                                          rename_file, remove_file};
 
-const lkv_os lkv_os_posix = {NULL,   resize,       release,
-                             now_ms, random_bytes, &lkv_os_posix_files};
+const lkv_os lkv_os_posix = {NULL,
+                             resize,
+                             release,
+                             now_ms,
+                             random_bytes,
+                             &lkv_os_posix_files,
+                             &lkv_os_posix_shared};

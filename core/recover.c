@@ -10,6 +10,7 @@
  */
 #include "replay.h"
 #include "store.h"
+#include "torn.h"
 
 #include <string.h>
 
@@ -162,6 +163,9 @@ static int catch_up(lkv_store *store, const lkv_end *own, const lkv_end *end,
     if (rc == LKV_OK) {
         rc = replay_all(store, &replay, err);
     }
+    if (replay.synced > log->synced) {
+        log->synced = replay.synced;
+    }
     return rc == LKV_OK ? check_end(&replay.at, end, err) : rc;
 }
 
@@ -200,30 +204,117 @@ int lkv_refill(lkv_store *store, lkv_error *err)
     return rc;
 }
 
+/* What all that the root names is in the storage, so that nobody takes it away. */
+static int hold(lkv_log *log, const lkv_end *end, lkv_error *err)
+{
+    const lkv_storage_ops *ops = log->storage->ops;
+    const lkv_runs *runs = log->runs;
+    uint64_t block = log->storage->block;
+    size_t count = 0, most = log->count + runs->count + 2 * (size_t)runs->parts;
+    lkv_held *objects;
+    int rc;
+
+    if (ops->hold == NULL) {
+        return LKV_OK;
+    }
+    objects = lkv_os_alloc(log->os, most * sizeof(*objects));
+    if (objects == NULL) {
+        return LKV_NOMEM;
+    }
+    for (size_t i = 0; i < log->count; i++) {
+        const lkv_segment *at = &log->segments[i];
+        objects[count++] =
+            (lkv_held){at->number, i + 1 < log->count ? at->size : end->offset};
+    }
+    for (uint32_t i = 0; i < runs->parts; i++) {
+        const lkv_part *at = &runs->part[i];
+        objects[count++] = (lkv_held){at->number, at->size};
+        objects[count++] = (lkv_held){at->index, at->blocks * block};
+    }
+    for (uint32_t i = 0; i < runs->count; i++) {
+        objects[count++] = (lkv_held){runs->run[i].number, runs->run[i].blocks * block};
+    }
+    rc = ops->hold(log->storage, objects, count, err);
+    lkv_os_free(log->os, objects);
+    return rc;
+}
+
+/* The root that goes with `end`. LKV_MOVED. */
+static int take_root(lkv_log *log, const lkv_end *end, lkv_error *err)
+{
+    int rc = lkv_log_load_root(log, err);
+    if (rc == LKV_OK &&
+        (memcmp(end->store_id, log->at.store_id, LKV_ID_SIZE) != 0 ||
+         end->generation != log->at.generation ||
+         end->segment != log->segments[log->count - 1].number ||
+         end->offset < LKV_SEGMENT_HEADER || end->offset > LKV_SEGMENT_MAX)) {
+        return lkv_log_error(err, LKV_CORRUPT,
+                             "the root and the end of the log differ");
+    }
+    return rc == LKV_OK ? hold(log, end, err) : rc;
+}
+
+/* Looks for the newest commit behind that of the root. */
+static int make_out(lkv_log *log, lkv_end *end, lkv_error *err)
+{
+    uint64_t torn = 0;
+    int rc = take_root(log, end, err);
+    if (rc == LKV_OK) {
+        log->at = *end;
+        rc = stands(log, end, err);
+        rc = rc == 0   ? lkv_log_damage(err, end->segment, end->offset,
+                                        "the commit of the root is not there")
+             : rc == 1 ? lkv_torn_find(log, end, &torn, err)
+                       : rc;
+    }
+    if (rc != LKV_OK) {
+        (void)log->storage->ops->settle(log->storage, NULL, 0, NULL);
+        return rc;
+    }
+    return log->storage->ops->settle(log->storage, end, torn, err);
+}
+
+/* The newest commit and, unless the handle stands there, its root: LKV_OK, or
+ * LKV_ABSENT when nothing is new. */
+static int take_end(lkv_store *store, const lkv_end *own, int had, lkv_end *end,
+                    lkv_error *err)
+{
+    lkv_log *log = &store->log;
+    uint64_t generation = 0;
+    int rc;
+
+    do {
+        rc = log->storage->ops->read_end(log->storage, end, err);
+        if (rc == LKV_OK && had && !store->stale && same_end(end, own)) {
+            return LKV_ABSENT;
+        }
+        if (rc == LKV_ABSENT) {
+            return lkv_log_error(err, LKV_CORRUPT, "the log is empty");
+        }
+        if (rc == LKV_UNSURE) {
+            rc = make_out(log, end, err);
+        } else if (rc == LKV_OK) {
+            rc = take_root(log, end, err);
+        }
+        if (rc == LKV_MOVED && end->generation == generation) {
+            return LKV_CORRUPT; /* it has not: hold told what is missing */
+        }
+        generation = end->generation;
+    } while (rc == LKV_MOVED);
+    return rc;
+}
+
 int lkv_recover(lkv_store *store, lkv_error *err)
 {
     lkv_log *log = &store->log;
-    lkv_end end, own = log->at;
+    lkv_end end = {0}, own = log->at;
     int had = log->known;
     int rc;
 
     log->views++; /* read_end may read over what a view of a cursor shows */
-    rc = log->storage->ops->read_end(log->storage, &end, err);
-    if (rc == LKV_OK && had && !store->stale && same_end(&end, &own)) {
-        return LKV_OK;
-    }
+    rc = take_end(store, &own, had, &end, err);
     if (rc == LKV_ABSENT) {
-        rc = lkv_log_error(err, LKV_CORRUPT, "the log is empty");
-    }
-    if (rc == LKV_OK) {
-        rc = lkv_log_load_root(log, err);
-    }
-    if (rc == LKV_OK &&
-        (memcmp(end.store_id, log->at.store_id, LKV_ID_SIZE) != 0 ||
-         end.generation != log->at.generation ||
-         end.segment != log->segments[log->count - 1].number ||
-         end.offset < LKV_SEGMENT_HEADER || end.offset > LKV_SEGMENT_MAX)) {
-        rc = lkv_log_error(err, LKV_CORRUPT, "the root and the end of the log differ");
+        return LKV_OK;
     }
     if (rc == LKV_OK) {
         log->at = end; /* the scan reads up to here */

@@ -104,6 +104,9 @@ static int check_commit(lkv_replay *replay, const lkv_record *record, const char
         at->chain = commit.chain;
         at->live_keys = commit.live_keys;
         at->live_bytes = commit.live_bytes;
+        if (commit.synced_end > replay->synced) {
+            replay->synced = commit.synced_end;
+        }
         return LKV_OK;
     }
     return LKV_CORRUPT;

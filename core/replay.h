@@ -12,6 +12,7 @@ typedef struct lkv_replay {
     lkv_end at; /* the last commit passed; live keys and bytes only once one was */
     uint64_t covered; /* bytes of records since */
     lkv_hash hash;    /* over them */
+    uint64_t synced;  /* the greatest synced end of the commits passed */
     int headers; /* set by the caller: each segment's header must name the last commit
                   */
 } lkv_replay;

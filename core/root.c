@@ -165,6 +165,7 @@ int lkv_log_read_lists(const lkv_os *os, lkv_bytes bytes, const lkv_root *root,
                      .next_part = root->next_part,
                      .next_run = root->next_run,
                      .auto_compact = root->auto_compact,
+                     .sync = root->sync,
                      .pass = root->pass,
                      .tail = root->tail};
     *segments = lkv_os_alloc(os, root->segments * sizeof(**segments));
@@ -274,6 +275,11 @@ int lkv_log_load_root(lkv_log *log, lkv_error *err)
     log->runs = runs;
     log->meta = meta;
     log->meta_size = root.meta.size;
+    if (log->synced < root.synced ||
+        memcmp(log->at.store_id, root.store_id, LKV_ID_SIZE) != 0) {
+        log->synced = root.synced;
+    }
+    lkv_log_choose_sync(log);
     log->at.generation = root.generation;
     memcpy(log->at.store_id, root.store_id, LKV_ID_SIZE);
     return LKV_OK;

@@ -14,7 +14,7 @@ typedef struct lkv_runs {
     int references;
     uint32_t parts, count, merges, gone; /* with pass.out, lengths of the lists */
     uint32_t next_part, next_run;        /* numbers not yet given out */
-    uint32_t auto_compact;               /* as in the root */
+    uint32_t auto_compact, sync;         /* as in the root */
     lkv_pass pass;
     lkv_tail tail;
     uint64_t tail_at; /* the tail's logical offset */

@@ -113,23 +113,46 @@ void lkv_auto_compact_fallback(lkv_store *store, unsigned fallback)
     store->auto_compact = fallback;
 }
 
-int lkv_set_auto_compact(lkv_store *store, unsigned share, lkv_error *err)
+/* The same list, to be given other settings; NULL without memory. */
+static lkv_runs *copy_list(const lkv_store *store)
 {
     const lkv_runs *old = store->log.runs;
-    lkv_runs *runs;
+    lkv_runs *runs = lkv_flush_copy(store, old->count, old->merges, old->gone);
+    if (runs != NULL) {
+        COPY(runs->run, old->run, old->count);
+        COPY(runs->merge, old->merge, old->merges);
+        COPY(runs->garbage, old->garbage, old->gone);
+    }
+    return runs;
+}
 
+int lkv_set_auto_compact(lkv_store *store, unsigned share, lkv_error *err)
+{
+    lkv_runs *runs;
     if (!store->log.open || share > 999) {
         return lkv_log_error(err, LKV_MISUSE,
                              "no such share, or no transaction is open");
     }
-    runs = lkv_flush_copy(store, old->count, old->merges, old->gone);
+    runs = copy_list(store);
     if (runs == NULL) {
         return LKV_NOMEM;
     }
-    COPY(runs->run, old->run, old->count);
-    COPY(runs->merge, old->merge, old->merges);
-    COPY(runs->garbage, old->garbage, old->gone);
     runs->auto_compact = share + 1;
+    lkv_log_set_runs(&store->log, runs);
+    return LKV_OK;
+}
+
+int lkv_set_sync(lkv_store *store, enum lkv_sync sync, lkv_error *err)
+{
+    lkv_runs *runs;
+    if (!store->log.open) {
+        return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
+    }
+    runs = copy_list(store);
+    if (runs == NULL) {
+        return LKV_NOMEM;
+    }
+    runs->sync = (uint32_t)sync + 1;
     lkv_log_set_runs(&store->log, runs);
     return LKV_OK;
 }

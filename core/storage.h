@@ -32,6 +32,16 @@ typedef struct lkv_end {
 #define LKV_RUN_FIRST 0x20000000u
 #define LKV_RUN_LAST 0x7fffffffu /* so that a database's row ids are above 0 */
 
+/* Answers of storages that several processes write, beside those of litekv.h: */
+#define LKV_UNSURE 2 /* read_end: the newest commit must be looked for in the log */
+#define LKV_MOVED 3  /* read_root, hold: others have committed; read_end tells what */
+
+/* An object that a root names, and the bytes that it has at least. */
+typedef struct lkv_held {
+    uint32_t number;
+    uint64_t size;
+} lkv_held;
+
 #define LKV_SPILL_SIZE (4u << 20)
 #define LKV_SEGMENT_SIZE (64u << 20)
 
@@ -68,7 +78,8 @@ typedef struct lkv_storage_ops {
     int (*write_root)(lkv_storage *storage, uint64_t generation, lkv_bytes root,
                       lkv_error *err);
     /* The end as last published: comes after all writes that it covers, so that who
-     * believes it finds them. LKV_ABSENT when there is no store. */
+     * believes it finds them. LKV_ABSENT when there is no store. LKV_UNSURE: `*end` is
+     * only that of the root; the log may go on, and settle() is to follow. */
     int (*read_end)(lkv_storage *storage, lkv_end *end, lkv_error *err);
     int (*publish_end)(lkv_storage *storage, const lkv_end *end, lkv_error *err);
     /* One writer: waits at most `wait_ms`, then LKV_BUSY. */
@@ -83,6 +94,15 @@ typedef struct lkv_storage_ops {
      * is 0, goes: it was found wrong, or is to be looked at again. The next read of it
      * is `fresh`. Cannot fail. */
     void (*forget)(lkv_storage *storage, uint32_t object, uint64_t offset);
+    /* These are NULL where nobody else removes objects and the end is always known. */
+    /* The objects can be read from now on, whatever others remove, until the next
+     * call. LKV_MOVED; LKV_CORRUPT when one is too short. */
+    int (*hold)(lkv_storage *storage, const lkv_held *objects, size_t count,
+                lkv_error *err);
+    /* After LKV_UNSURE: the newest commit, and how many bytes behind it belong to
+     * none; or NULL when it cannot be told. */
+    int (*settle)(lkv_storage *storage, const lkv_end *end, uint64_t torn,
+                  lkv_error *err);
 } lkv_storage_ops;
 
 struct lkv_storage {
@@ -106,6 +126,10 @@ struct lkv_storage {
     int atomic;
     /* A rollback undoes everything, removals too: its owner sees to that. */
     int undoes;
+    /* How commits are to be synced: the store's own setting, where there is a choice.
+     * After publish_end: whether all of it survives a power cut. */
+    enum lkv_sync sync;
+    int synced;
 };
 
 /* The end as bytes, for storages that keep it so. FORMAT.md tells them. */

@@ -40,10 +40,25 @@ int lkv_open(lkv_storage *storage, const lkv_os *os, lkv_store **out)
     return LKV_OK;
 }
 
+/* Nobody vouches yet for the newest commits: a root does. What fails here costs
+ * nothing: they were synced as the setting wants it. */
+static void vouch(lkv_store *store)
+{
+    lkv_log *log = &store->log;
+    if (log->vouch && lkv_begin(store, 0, NULL) == LKV_OK) {
+        if (lkv_log_vouch(log, NULL) == LKV_OK) {
+            lkv_commit(store);
+        } else {
+            lkv_rollback(store);
+        }
+    }
+}
+
 void lkv_close(lkv_store *store)
 {
     if (store != NULL) {
         lkv_rollback(store);
+        vouch(store);
         store->work_void = 1;
         lkv_work_sweep(store);
         lkv_memindex_close(store->index);
@@ -74,6 +89,15 @@ lkv_bytes lkv_meta(const lkv_store *store)
     return (lkv_bytes){store->log.meta, store->log.meta_size};
 }
 
+static void start_transaction(lkv_store *store)
+{
+    lkv_log_begin(&store->log);
+    store->log.begin.flushes = store->flushes;
+    store->paid = 0;
+    store->prepared = 0;
+    store->prepared_flushes = store->flushes;
+}
+
 int lkv_begin(lkv_store *store, int64_t wait_ms, lkv_error *err)
 {
     lkv_storage *storage = store->log.storage;
@@ -91,12 +115,54 @@ int lkv_begin(lkv_store *store, int64_t wait_ms, lkv_error *err)
         storage->ops->unlock(storage, &store->log.at);
         return rc;
     }
-    lkv_log_begin(&store->log);
-    store->log.begin.flushes = store->flushes;
-    store->paid = 0;
-    store->prepared = 0;
-    store->prepared_flushes = store->flushes;
+    start_transaction(store);
     return LKV_OK;
+}
+
+int lkv_begin_here(lkv_store *store, int64_t wait_ms, lkv_error *err)
+{
+    lkv_storage *storage = store->log.storage;
+    lkv_end end, none = {0};
+    int rc;
+
+    if (store->log.open || !store->log.known) {
+        return lkv_begin(store, wait_ms, err);
+    }
+    rc = storage->ops->lock(storage, wait_ms, err);
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    rc = storage->ops->read_end(storage, &end, err);
+    if (rc == LKV_UNSURE && storage->ops->settle != NULL) {
+        (void)storage->ops->settle(storage, NULL, 0, NULL);
+    }
+    if (rc >= 0 && (rc != LKV_OK || end.revision != store->log.at.revision ||
+                    end.chain != store->log.at.chain ||
+                    end.generation != store->log.at.generation)) {
+        rc = lkv_log_error(err, LKV_BUSY_SNAPSHOT,
+                           "others have committed since this was read");
+    }
+    if (rc == LKV_OK) {
+        start_transaction(store);
+    } else {
+        storage->ops->unlock(storage, &none);
+    }
+    return rc;
+}
+
+void lkv_sync_fallback(lkv_store *store, enum lkv_sync fallback)
+{
+    store->log.sync = fallback;
+    if (store->log.runs == NULL) {
+        store->log.storage->sync = fallback;
+    } else {
+        lkv_log_choose_sync(&store->log);
+    }
+}
+
+enum lkv_sync lkv_sync_of(const lkv_store *store)
+{
+    return store->log.storage->sync;
 }
 
 int lkv_in_transaction(const lkv_store *store)

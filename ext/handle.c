@@ -191,6 +191,17 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
         return code;
     case LKV_BUSY:
         return SQLITE_BUSY;
+    case LKV_BUSY_SNAPSHOT:
+        return SQLITE_BUSY_SNAPSHOT;
+    case LKV_FULL:
+        code = SQLITE_FULL;
+        break;
+    case LKV_READONLY:
+        code = SQLITE_READONLY;
+        break;
+    case LKV_CANTOPEN:
+        code = SQLITE_CANTOPEN;
+        break;
     case LKV_CORRUPT:
         code = SQLITE_CORRUPT_VTAB;
         break;

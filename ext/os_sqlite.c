@@ -41,5 +41,10 @@ static int random_bytes(void *ctx, void *out, size_t size)
     return 0;
 }
 
-const lkv_os lkv_os_sqlite = {NULL,   resize,       release,
-                              now_ms, random_bytes, &lkv_os_posix_files};
+const lkv_os lkv_os_sqlite = {NULL,
+                              resize,
+                              release,
+                              now_ms,
+                              random_bytes,
+                              &lkv_os_posix_files,
+                              &lkv_os_posix_shared};

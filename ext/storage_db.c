@@ -474,7 +474,9 @@ static const lkv_storage_ops db_ops = {read_object,
                                        unlock,
                                        pin,
                                        unpin,
-                                       forget};
+                                       forget,
+                                       NULL,
+                                       NULL};
 
 lkv_storage *lkv_storage_db_open(sqlite3 *connection, const char *schema,
                                  const char *table, uint64_t cache_bytes,

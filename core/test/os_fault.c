@@ -136,13 +136,148 @@ static int remove_file(void *ctx, const char *path)
     return fails(ctx) ? EIO : lkv_os_posix_files.remove(NULL, path);
 }
 
+/* --- files that are shared: the same ------------------------------------------ */
+
+static int open_shared(void *ctx, const char *path, int shared, enum lkv_os_use use,
+                       unsigned mode, int *file)
+{
+    os_fault *fault = ctx;
+    int rc = fails(fault)
+                 ? EMFILE
+                 : lkv_os_posix_shared.open(NULL, path, shared, use, mode, file);
+    if (rc != 0) {
+        *file = -1;
+    }
+    fault->open_files += rc == 0;
+    return rc;
+}
+
+static int write_at(void *ctx, int file, uint64_t offset, const void *bytes,
+                    size_t size)
+{
+    if (fails(ctx)) {
+        (void)lkv_os_posix_shared.write(NULL, file, offset, bytes, size / 2);
+        return ENOSPC;
+    }
+    return lkv_os_posix_shared.write(NULL, file, offset, bytes, size);
+}
+
+static int sync_shared(void *ctx, int file)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_shared.sync(NULL, file);
+}
+
+static int extend(void *ctx, int file, uint64_t offset, uint64_t size)
+{
+    return fails(ctx) ? ENOSPC : lkv_os_posix_shared.extend(NULL, file, offset, size);
+}
+
+static int map(void *ctx, int file, size_t size, int writable, void **out)
+{
+    os_fault *fault = ctx;
+    int rc = fails(fault) ? ENOMEM
+                          : lkv_os_posix_shared.map(NULL, file, size, writable, out);
+    fault->maps += rc == 0;
+    return rc;
+}
+
+static void unmap(void *ctx, void *at, size_t size)
+{
+    ((os_fault *)ctx)->maps--;
+    lkv_os_posix_shared.unmap(NULL, at, size);
+}
+
+static int lock(void *ctx, int file, uint64_t byte, enum lkv_os_lock how)
+{
+    /* Giving back does not fail. */
+    return how != LKV_OS_UNLOCK && fails(ctx)
+               ? EIO
+               : lkv_os_posix_shared.lock(NULL, file, byte, how);
+}
+
+static int links(void *ctx, int file, unsigned *out)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_shared.links(NULL, file, out);
+}
+
+static int remove_shared(void *ctx, const char *path, int shared)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_shared.remove(NULL, path, shared);
+}
+
+static int make_directory(void *ctx, const char *path, unsigned mode)
+{
+    return fails(ctx) ? EACCES : lkv_os_posix_shared.make_directory(NULL, path, mode);
+}
+
+static int remove_directory(void *ctx, const char *path)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_shared.remove_directory(NULL, path);
+}
+
+static int list(void *ctx, const char *path, int shared,
+                int (*each)(void *arg, const char *name), void *arg)
+{
+    return fails(ctx) ? EIO : lkv_os_posix_shared.list(NULL, path, shared, each, arg);
+}
+
+/* Nobody waits in a test for a lock that it has itself. */
+static void sleep_ms(void *ctx, unsigned ms)
+{
+    ((os_fault *)ctx)->slept_ms += ms;
+}
+
+static int boot(void *ctx, uint8_t *out)
+{
+    os_fault *fault = ctx;
+    int rc = fails(fault) ? EIO : lkv_os_posix_shared.boot(NULL, out);
+    out[0] ^= fault->boots;
+    return rc;
+}
+
+static uint64_t forks(void *ctx)
+{
+    (void)ctx;
+    return lkv_os_posix_shared.forks(NULL);
+}
+
+static int guard(void *ctx, int file)
+{
+    return fails(ctx) ? ENOMEM : lkv_os_posix_shared.guard(NULL, file);
+}
+
+static void unguard(void *ctx, int file)
+{
+    (void)ctx;
+    lkv_os_posix_shared.unguard(NULL, file);
+}
+
+static const lkv_os_shared shared_files = {.open = open_shared,
+                                           .write = write_at,
+                                           .sync = sync_shared,
+                                           .extend = extend,
+                                           .map = map,
+                                           .unmap = unmap,
+                                           .lock = lock,
+                                           .links = links,
+                                           .remove = remove_shared,
+                                           .make_directory = make_directory,
+                                           .remove_directory = remove_directory,
+                                           .list = list,
+                                           .sleep_ms = sleep_ms,
+                                           .boot = boot,
+                                           .forks = forks,
+                                           .guard = guard,
+                                           .unguard = unguard};
+
 static const lkv_os_files files = {open_file, file_size,  read_file,   write_file,
                                    sync_file, close_file, rename_file, remove_file};
 
 void os_fault_init(os_fault *fault)
 {
     memset(fault, 0, sizeof(*fault));
-    fault->os = (lkv_os){fault, resize, release, now_ms, random_bytes, &files};
+    fault->os =
+        (lkv_os){fault, resize, release, now_ms, random_bytes, &files, &shared_files};
     fault->now_ms = 1000;
 }
 

@@ -18,7 +18,9 @@ typedef struct os_fault {
     uint64_t failures;
     uint64_t live; /* allocations not given back */
     uint64_t live_bytes;
-    uint64_t open_files;
+    uint64_t open_files, maps;
+    uint64_t slept_ms; /* it does not sleep really */
+    uint8_t boots;     /* another number: the machine was started again */
     int64_t now_ms;
     uint8_t next_random; /* random bytes count upwards from here */
 } os_fault;

@@ -63,7 +63,7 @@ static void release(void *ctx, void *memory)
 static void counting_init(counting *c)
 {
     memset(c, 0, sizeof(*c));
-    c->os = (lkv_os){c, resize, release, NULL, NULL, NULL};
+    c->os = (lkv_os){c, resize, release, NULL, NULL, NULL, NULL};
 }
 
 static uint64_t next_random(void)

@@ -1,0 +1,207 @@
+/*
+ * posix.h - what the files of storage_posix share.
+ */
+#ifndef LKV_POSIX_H
+#define LKV_POSIX_H
+
+#include "cache.h"
+#include "format.h"
+#include "storage_posix.h"
+
+#include <stdatomic.h>
+
+#define LKV_POSIX_MAGIC "LKVlock1"
+#define LKV_POSIX_PAGE 4096u      /* bytes of `lock` */
+#define LKV_POSIX_WRITER 4096u    /* the byte that the writer locks, */
+#define LKV_POSIX_OPENERS 4097u   /* and the one that all who have it open share */
+#define LKV_POSIX_SLOT_HEADER 80u /* of a root's file, before the root */
+
+/* The page that all who have the store open map. */
+typedef struct lkv_posix_page {
+    char magic[8];
+    uint8_t boot[16]; /* of the machine when the end was last made out */
+    /* Odd while the end is being written, or is not to be believed. */
+    _Atomic uint64_t sequence;
+    _Atomic uint64_t end[LKV_END_SIZE / 8];
+    _Atomic uint64_t writing; /* a writer has written what it has not published */
+} lkv_posix_page;
+
+typedef struct lkv_posix_object {
+    struct lkv_posix_object *next;
+    uint32_t number;
+    int file;           /* -1: closed */
+    int writable;       /* `file` is opened to write */
+    int touched;        /* written in this transaction */
+    int dirty;          /* written since it was synced last */
+    uint64_t size;      /* bytes that may be read */
+    uint64_t allocated; /* bytes of the file; what is beyond `size` is no one's */
+    uint64_t step;      /* by which it grew last */
+    uint64_t stable;    /* bytes that no rollback takes back: may be cached */
+    uint8_t *map;
+    size_t mapped;
+    uint8_t *seen; /* of a run: a bit for each block that was read since it changed */
+    size_t seen_size;
+    uint64_t round; /* of the last hold */
+} lkv_posix_object;
+
+/* A commit that was written and is not published yet. */
+typedef struct lkv_posix_prepared {
+    lkv_end end;
+    uint8_t *root; /* the one written with it, or NULL */
+    size_t root_size;
+} lkv_posix_prepared;
+
+#define LKV_POSIX_HEADS 256u
+
+typedef struct lkv_posix {
+    lkv_storage base;
+    const lkv_os *os;
+    char *path, *name; /* `name` has room for a path of any file */
+    size_t path_size;
+    int shared_memory, mapped;
+    unsigned mode;
+
+    /* The store, once it is open. */
+    int lock_file;
+    int absent; /* after LKV_CANTOPEN: there is nothing at all */
+    int read_only;
+    uint64_t forks;
+    lkv_posix_page *page;
+    uint8_t boot[16];
+    lkv_end end; /* as last read or published; generation 0: unknown */
+    uint64_t sequence;
+    uint64_t torn;
+
+    /* The root of `end`. */
+    uint8_t *root;
+    size_t root_size;
+    int slot; /* where the newest published root stands: 0 or 1; -1: not known */
+
+    /* A writer's. */
+    int locked;
+    int settling; /* the lock is held to make out the end, and no longer */
+    int making;   /* a new store: what is published is seen at once */
+    int made_directory;
+    int broken; /* a sync failed: no writes until it is opened again */
+    int named;  /* files were made whose names are not synced */
+    uint8_t *new_root;
+    size_t new_root_size;
+    lkv_posix_prepared *prepared;
+    size_t prepared_count, prepared_room;
+
+    lkv_posix_object *heads[LKV_POSIX_HEADS];
+    lkv_posix_object *last; /* found last */
+    uint64_t round;
+    lkv_cache *cache;
+    uint8_t *scratch;
+    size_t scratch_size;
+} lkv_posix;
+
+static inline lkv_posix *lkv_posix_of(lkv_storage *storage)
+{
+    return (lkv_posix *)storage;
+}
+
+/* posix_name.c: the path of a file of the store, valid until the next call. */
+const char *lkv_posix_name(lkv_posix *posix, const char *file);
+const char *lkv_posix_object_name(lkv_posix *posix, uint32_t number);
+/* Calls `each` with the name, within the store, of each of its files. */
+int lkv_posix_each(lkv_posix *posix, int (*each)(void *arg, const char *name),
+                   void *arg);
+/* The number of the object that a file of this name would be; 0: none. */
+uint32_t lkv_posix_number(const char *name);
+/* Result and text for an errno, about a file of the store, or about it all (""). */
+int lkv_posix_failed(lkv_posix *posix, lkv_error *err, int os_errno, const char *what,
+                     const char *file);
+/* "PATH: why" */
+int lkv_posix_error(lkv_posix *posix, lkv_error *err, int rc, const char *why);
+
+static inline int lkv_posix_is_segment(const lkv_posix_object *object)
+{
+    return object->number < LKV_PART_FIRST;
+}
+
+static inline int lkv_posix_is_run(const lkv_posix_object *object)
+{
+    return object->number >= LKV_RUN_FIRST;
+}
+
+/* What the cache calls the block at `offset`. */
+static inline uint64_t lkv_posix_block_id(const lkv_posix *posix, uint32_t number,
+                                          uint64_t offset)
+{
+    return (uint64_t)number << 32 | offset / posix->base.block;
+}
+
+/* posix_object.c */
+/* An errno; the file is closed by lkv_posix_close_file(). */
+int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use,
+                          int *file);
+void lkv_posix_close_file(lkv_posix *posix, lkv_posix_object *object);
+int lkv_posix_object_failed(lkv_posix *posix, lkv_error *err, int os_errno,
+                            const char *what, uint32_t number);
+/* A new entry, which takes over the file; NULL without memory. */
+lkv_posix_object *lkv_posix_add(lkv_posix *posix, uint32_t number, int file);
+void lkv_posix_drop(lkv_posix *posix, lkv_posix_object *object);
+/* The object, opened to read when it is not known; `*out` is NULL when there is none.
+ */
+LKV_MUST_CHECK int lkv_posix_find_or_open(lkv_posix *posix, uint32_t number,
+                                          lkv_posix_object **out, lkv_error *err);
+LKV_MUST_CHECK int lkv_posix_map(lkv_posix *posix, lkv_posix_object *object,
+                                 lkv_error *err);
+int lkv_posix_read(lkv_storage *storage, uint32_t object, uint64_t offset, size_t want,
+                   lkv_bytes *view, lkv_error *err);
+
+/* posix_write.c */
+int lkv_posix_write(lkv_storage *storage, uint32_t object, uint64_t offset,
+                    lkv_bytes bytes, lkv_error *err);
+void lkv_posix_rewind(lkv_storage *storage, uint32_t object, uint64_t offset);
+int lkv_posix_remove(lkv_storage *storage, uint32_t object, uint64_t offset,
+                     lkv_error *err);
+int lkv_posix_list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
+                   void *arg, lkv_error *err);
+int lkv_posix_hold(lkv_storage *storage, const lkv_held *objects, size_t count,
+                   lkv_error *err);
+void lkv_posix_forget(lkv_storage *storage, uint32_t object, uint64_t offset);
+lkv_posix_object *lkv_posix_find(lkv_posix *posix, uint32_t number);
+/* Lets go of all objects. */
+void lkv_posix_drop_all(lkv_posix *posix);
+/* Syncs what was written since it was synced last, and new names. */
+LKV_MUST_CHECK int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err);
+/* A transaction is over: files that it wrote are closed, and stay mapped. */
+void lkv_posix_rest(lkv_posix *posix);
+/* Zeros what stands in the file of `object` from `offset` on. */
+LKV_MUST_CHECK int lkv_posix_clean(lkv_posix *posix, uint32_t object, uint64_t offset,
+                                   lkv_error *err);
+/* Removes the files of objects that are not held. */
+void lkv_posix_remove_strays(lkv_posix *posix);
+
+/* posix_open.c */
+/* Opens it, if it is not open. */
+LKV_MUST_CHECK int lkv_posix_ready(lkv_posix *posix, lkv_error *err);
+/* Opens and maps the file with locks and page, and joins nobody. */
+LKV_MUST_CHECK int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err);
+/* The page is not to be believed any more. */
+void lkv_posix_distrust(lkv_posix *posix);
+#define LKV_POSIX_PATIENCE 10000 /* ms that another may take to make out the end */
+
+/* posix_end.c */
+int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err);
+int lkv_posix_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes root,
+                         lkv_error *err);
+int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err);
+int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err);
+int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
+                     lkv_error *err);
+int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err);
+void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end);
+/* Undoes the prepared commits from number `first` on. */
+void lkv_posix_undo(lkv_posix *posix, size_t first);
+/* Waits for a lock: LKV_OK, LKV_BUSY, LKV_IO. */
+LKV_MUST_CHECK int lkv_posix_wait(lkv_posix *posix, uint64_t byte,
+                                  enum lkv_os_lock lock, int64_t wait_ms,
+                                  lkv_error *err);
+/* Gives back files and maps; the next use opens them again. */
+void lkv_posix_leave(lkv_posix *posix);
+
+#endif

@@ -1,0 +1,417 @@
+/*
+ * posix_object.c - the objects of a store in files: reading, writing, letting go.
+ *
+ * A file is mapped as a whole, once it is read, and its descriptor closed when the
+ * transaction that wrote it is over. Reads see what was written by write() at once. A
+ * file that is removed stays readable for who has it mapped.
+ *
+ * With mmap=off files stay open and blocks are copied into a cache, those that no
+ * rollback can take back.
+ */
+#include "posix.h"
+
+#include <errno.h>
+#include <string.h>
+
+lkv_posix_object *lkv_posix_find(lkv_posix *posix, uint32_t number)
+{
+    lkv_posix_object *at = posix->last;
+    if (at != NULL && at->number == number) {
+        return at;
+    }
+    for (at = posix->heads[number % LKV_POSIX_HEADS]; at != NULL; at = at->next) {
+        if (at->number == number) {
+            posix->last = at;
+            return at;
+        }
+    }
+    return NULL;
+}
+
+static void unmap(lkv_posix *posix, lkv_posix_object *object)
+{
+    if (object->map != NULL) {
+        posix->os->shared->unmap(posix->os->ctx, object->map, object->mapped);
+        object->map = NULL;
+        object->mapped = 0;
+    }
+}
+
+void lkv_posix_close_file(lkv_posix *posix, lkv_posix_object *object)
+{
+    if (object->file >= 0) {
+        (void)posix->os->files->close(posix->os->ctx, object->file);
+        object->file = -1;
+        object->writable = 0;
+    }
+}
+
+void lkv_posix_drop(lkv_posix *posix, lkv_posix_object *object)
+{
+    lkv_posix_object **link = &posix->heads[object->number % LKV_POSIX_HEADS];
+    while (*link != object) {
+        link = &(*link)->next;
+    }
+    *link = object->next;
+    if (posix->last == object) {
+        posix->last = NULL;
+    }
+    unmap(posix, object);
+    lkv_posix_close_file(posix, object);
+    lkv_os_free(posix->os, object->seen);
+    lkv_os_free(posix->os, object);
+}
+
+void lkv_posix_drop_all(lkv_posix *posix)
+{
+    for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
+        while (posix->heads[i] != NULL) {
+            lkv_posix_drop(posix, posix->heads[i]);
+        }
+    }
+}
+
+lkv_posix_object *lkv_posix_add(lkv_posix *posix, uint32_t number, int file)
+{
+    lkv_posix_object *object = lkv_os_alloc(posix->os, sizeof(*object));
+    if (object != NULL) {
+        memset(object, 0, sizeof(*object));
+        object->number = number;
+        object->file = file;
+        object->next = posix->heads[number % LKV_POSIX_HEADS];
+        posix->heads[number % LKV_POSIX_HEADS] = object;
+        posix->last = object;
+    }
+    return object;
+}
+
+/* What `object` is called in a message. */
+int lkv_posix_object_failed(lkv_posix *posix, lkv_error *err, int rc, const char *what,
+                            uint32_t number)
+{
+    const char *name = lkv_posix_object_name(posix, number);
+    return lkv_posix_failed(posix, err, rc, what, name + posix->path_size + 1);
+}
+
+int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use,
+                          int *file)
+{
+    return posix->os->shared->open(posix->os->ctx, lkv_posix_object_name(posix, number),
+                                   posix->shared_memory, use, posix->mode, file);
+}
+
+/* The object, opened to read when it is not known; `*out` is NULL when there is none.
+ */
+int lkv_posix_find_or_open(lkv_posix *posix, uint32_t number, lkv_posix_object **out,
+                           lkv_error *err)
+{
+    uint64_t size = 0;
+    int file, rc;
+
+    *out = lkv_posix_find(posix, number);
+    if (*out != NULL) {
+        return LKV_OK;
+    }
+    rc = lkv_posix_open_object(posix, number, LKV_OS_LOOK, &file);
+    if (rc == ENOENT) {
+        return LKV_OK;
+    }
+    if (rc == 0) {
+        rc = posix->os->files->size(posix->os->ctx, file, &size);
+        if (rc != 0) {
+            (void)posix->os->files->close(posix->os->ctx, file);
+        }
+    }
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "open", number);
+    }
+    *out = lkv_posix_add(posix, number, file);
+    if (*out == NULL) {
+        (void)posix->os->files->close(posix->os->ctx, file);
+        return LKV_NOMEM;
+    }
+    (*out)->size = (*out)->allocated = size;
+    return LKV_OK;
+}
+
+/* The file may have more bytes by now: another process writes to it. */
+static int look_again(lkv_posix *posix, lkv_posix_object *object, lkv_error *err)
+{
+    uint64_t size;
+    int rc = 0;
+    if (object->file < 0) {
+        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
+        if (rc == ENOENT) { /* removed: it does not grow any more */
+            object->file = -1;
+            return LKV_OK;
+        }
+    }
+    if (rc == 0) {
+        rc = posix->os->files->size(posix->os->ctx, object->file, &size);
+    }
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "read", object->number);
+    }
+    object->size = object->allocated = size;
+    return LKV_OK;
+}
+
+/* --- reading -------------------------------------------------------------------- */
+
+/* A map that reaches to the end of the file, and of a segment beyond it, so that it
+ * need not be made anew while the segment grows. */
+int lkv_posix_map(lkv_posix *posix, lkv_posix_object *object, lkv_error *err)
+{
+    size_t size = (size_t)object->allocated;
+    void *map;
+    int rc = 0;
+
+    if (lkv_posix_is_segment(object) && size < posix->base.segment) {
+        size = posix->base.segment;
+    }
+    if (object->file < 0) {
+        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
+        if (rc != 0) {
+            object->file = -1;
+        }
+    }
+    if (rc == 0) {
+        rc = posix->os->shared->map(posix->os->ctx, object->file, size, 0, &map);
+    }
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "map", object->number);
+    }
+    unmap(posix, object);
+    object->map = map;
+    object->mapped = size;
+    if (!posix->locked) {
+        lkv_posix_close_file(posix, object);
+    }
+    return LKV_OK;
+}
+
+/* Notes that block `offset` of a run is read; whether it is for the first time. */
+static int is_fresh(lkv_posix *posix, lkv_posix_object *object, uint64_t offset)
+{
+    uint64_t bit = offset / posix->base.block;
+    if (!lkv_posix_is_run(object)) {
+        return 1;
+    }
+    if (bit / 8 >= object->seen_size) {
+        size_t want = (size_t)(object->allocated / posix->base.block / 8) + 1;
+        uint8_t *moved =
+            want <= bit / 8 ? NULL : lkv_os_resize(posix->os, object->seen, want);
+        if (moved == NULL) {
+            return 1; /* looked at once more */
+        }
+        memset(moved + object->seen_size, 0, want - object->seen_size);
+        object->seen = moved;
+        object->seen_size = want;
+    }
+    if ((object->seen[bit / 8] >> bit % 8 & 1) != 0) {
+        return 0;
+    }
+    object->seen[bit / 8] = (uint8_t)(object->seen[bit / 8] | 1u << bit % 8);
+    return 1;
+}
+
+static void forget_seen(lkv_posix *posix, lkv_posix_object *object, uint64_t offset)
+{
+    uint64_t bit = offset / posix->base.block;
+    if (bit / 8 < object->seen_size) {
+        object->seen[bit / 8] &= (uint8_t)((1u << bit % 8) - 1);
+        memset(object->seen + bit / 8 + 1, 0,
+               object->seen_size - (size_t)(bit / 8) - 1);
+    }
+}
+
+/* Reads up to `size` bytes into scratch. */
+static int copy_out(lkv_posix *posix, lkv_posix_object *object, uint64_t offset,
+                    size_t size, lkv_bytes *view, lkv_error *err)
+{
+    size_t got = 0;
+    int rc = 0;
+    if (size > posix->scratch_size) {
+        uint8_t *moved = lkv_os_resize(posix->os, posix->scratch, size);
+        if (moved == NULL) {
+            return LKV_NOMEM;
+        }
+        posix->scratch = moved;
+        posix->scratch_size = size;
+    }
+    if (object->file < 0) {
+        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
+        if (rc != 0) {
+            object->file = -1;
+        }
+    }
+    if (rc == 0) {
+        rc = posix->os->files->read(posix->os->ctx, object->file, offset,
+                                    posix->scratch, size, &got);
+    }
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "read", object->number);
+    }
+    *view = (lkv_bytes){posix->scratch, got};
+    return LKV_OK;
+}
+
+/* Without maps: a block by way of the cache, or what is longer by itself. */
+static int read_copy(lkv_posix *posix, lkv_posix_object *object, uint64_t offset,
+                     size_t want, lkv_bytes *view, lkv_error *err)
+{
+    uint32_t block = posix->base.block;
+    uint64_t start = offset - offset % block;
+    size_t skip = (size_t)(offset - start);
+    uint64_t left = object->size - offset;
+    int rc = LKV_OK;
+
+    posix->base.fresh = 1;
+    want = want > left ? (size_t)left : want;
+    if (skip + want > block || start + block > object->stable) {
+        size_t size = want < block ? block : want;
+        return copy_out(posix, object, offset, size > left ? (size_t)left : size, view,
+                        err);
+    }
+    *view =
+        lkv_cache_find(posix->cache, lkv_posix_block_id(posix, object->number, offset),
+                       &posix->base.hint);
+    if (view->data != NULL) {
+        posix->base.fresh = 0;
+    } else {
+        rc = copy_out(posix, object, start, block, view, err);
+        if (rc == LKV_OK && view->size == block) {
+            rc = lkv_cache_put(posix->cache,
+                               lkv_posix_block_id(posix, object->number, offset), *view,
+                               view);
+        }
+    }
+    if (rc == LKV_OK) {
+        skip = skip > view->size ? view->size : skip;
+        *view = (lkv_bytes){(const uint8_t *)view->data + skip, view->size - skip};
+    }
+    return rc;
+}
+
+int lkv_posix_read(lkv_storage *storage, uint32_t number, uint64_t offset, size_t want,
+                   lkv_bytes *view, lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    lkv_posix_object *object;
+    int rc = lkv_posix_find_or_open(posix, number, &object, err);
+
+    *view = (lkv_bytes){NULL, 0};
+    if (rc != LKV_OK || object == NULL) {
+        return rc;
+    }
+    if (lkv_posix_is_segment(object) && !object->touched &&
+        (offset > object->size || want > object->size - offset)) {
+        rc = look_again(posix, object, err);
+    }
+    if (rc != LKV_OK || offset >= object->size) {
+        return rc;
+    }
+    if (!posix->mapped) {
+        return read_copy(posix, object, offset, want, view, err);
+    }
+    if (object->size > object->mapped) {
+        rc = lkv_posix_map(posix, object, err);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+    }
+    storage->fresh = is_fresh(posix, object, offset);
+    *view = (lkv_bytes){object->map + offset, (size_t)(object->size - offset)};
+    return LKV_OK;
+}
+
+void lkv_posix_forget(lkv_storage *storage, uint32_t number, uint64_t offset)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    if (number == 0) {
+        for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
+            for (lkv_posix_object *at = posix->heads[i]; at != NULL; at = at->next) {
+                forget_seen(posix, at, 0);
+            }
+        }
+        lkv_cache_drop(posix->cache, 0, UINT64_MAX);
+    } else {
+        lkv_posix_object *object = lkv_posix_find(posix, number);
+        if (object != NULL) {
+            forget_seen(posix, object, offset);
+        }
+        lkv_cache_drop(posix->cache, lkv_posix_block_id(posix, number, offset),
+                       (uint64_t)number << 32 | UINT32_MAX);
+    }
+}
+
+/* --- all of them ---------------------------------------------------------------- */
+
+typedef struct listing {
+    int (*each)(void *arg, uint32_t object);
+    void *arg;
+    int rc;
+} listing;
+
+static int see_name(void *arg, const char *name)
+{
+    listing *of = arg;
+    uint32_t number = lkv_posix_number(name);
+    if (number == 0) {
+        return 0;
+    }
+    of->rc = of->each(of->arg, number);
+    return of->rc == 0 ? 0 : ECANCELED;
+}
+
+int lkv_posix_list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
+                   void *arg, lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    listing of = {each, arg, 0};
+    int rc = lkv_posix_each(posix, see_name, &of);
+    if (of.rc != 0) {
+        return of.rc;
+    }
+    return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "list", "");
+}
+
+int lkv_posix_hold(lkv_storage *storage, const lkv_held *objects, size_t count,
+                   lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    posix->round++;
+    for (size_t i = 0; i < count; i++) {
+        lkv_posix_object *object;
+        int rc = lkv_posix_find_or_open(posix, objects[i].number, &object, err);
+        if (rc == LKV_OK && object == NULL) {
+            return lkv_posix_error(posix, err, LKV_MOVED,
+                                   "a file that the root names is missing");
+        }
+        if (rc == LKV_OK && object->size < objects[i].size && !object->touched) {
+            rc = look_again(posix, object, err);
+        }
+        if (rc == LKV_OK && object->size < objects[i].size) {
+            return lkv_posix_error(posix, err, LKV_CORRUPT,
+                                   "a file is shorter than the root says");
+        }
+        if (rc == LKV_OK && posix->mapped && object->mapped < object->size) {
+            rc = lkv_posix_map(posix, object, err);
+        }
+        if (rc != LKV_OK) {
+            return rc;
+        }
+        object->round = posix->round;
+        object->stable = objects[i].size;
+    }
+    for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
+        lkv_posix_object *next;
+        for (lkv_posix_object *at = posix->heads[i]; at != NULL; at = next) {
+            next = at->next;
+            if (at->round != posix->round) {
+                lkv_posix_drop(posix, at);
+            }
+        }
+    }
+    return LKV_OK;
+}

@@ -1,0 +1,394 @@
+/*
+ * posix_open.c - opening a store in files, making and removing one.
+ *
+ * All who have it open share a lock on one byte; who gets that byte alone is the first,
+ * and does not believe the page. One that is to be removed must not be open at all.
+ */
+#include "posix.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int lkv_posix_wait(lkv_posix *posix, uint64_t byte, enum lkv_os_lock lock,
+                   int64_t wait_ms, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    int64_t waited = 0;
+    unsigned pause = 1;
+
+    for (;;) {
+        int rc = os->shared->lock(os->ctx, posix->lock_file, byte, lock);
+        if (rc == 0) {
+            return LKV_OK;
+        }
+        if (rc != EAGAIN) {
+            return lkv_posix_failed(posix, err, rc, "lock", "");
+        }
+        if (waited >= wait_ms) {
+            return lkv_posix_error(posix, err, LKV_BUSY, "another writer has it");
+        }
+        if (pause > wait_ms - waited) {
+            pause = (unsigned)(wait_ms - waited);
+        }
+        os->shared->sleep_ms(os->ctx, pause);
+        waited += pause;
+        pause = pause < 16 ? pause * 2 : 25;
+    }
+}
+
+/* --- opening -------------------------------------------------------------------- */
+
+void lkv_posix_distrust(lkv_posix *posix)
+{
+    atomic_store(&posix->page->sequence, atomic_load(&posix->page->sequence) | 1);
+}
+
+int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    const char *name = lkv_posix_name(posix, "lock");
+    void *page = NULL;
+    uint64_t size = 0;
+    int rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_UPDATE,
+                              posix->mode, &posix->lock_file);
+
+    posix->read_only = 0;
+    posix->absent = rc == ENOENT;
+    if (rc == EACCES || rc == EROFS || rc == EPERM) {
+        posix->read_only = 1;
+        rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_LOOK,
+                              posix->mode, &posix->lock_file);
+    }
+    if (rc == ENOENT || rc == ENOTDIR) {
+        posix->lock_file = -1;
+        return lkv_posix_error(posix, err, LKV_CANTOPEN,
+                               "there is no store; put it back, or drop the table and "
+                               "create it anew");
+    }
+    if (rc != 0) {
+        posix->lock_file = -1;
+        return lkv_posix_failed(posix, err, rc, "open", "");
+    }
+    rc = os->files->size(os->ctx, posix->lock_file, &size);
+    if (rc == 0 && size < LKV_POSIX_PAGE) {
+        return lkv_posix_error(posix, err, LKV_CANTOPEN, "this is not a litekv store");
+    }
+    if (rc == 0) {
+        rc = os->shared->map(os->ctx, posix->lock_file, LKV_POSIX_PAGE,
+                             !posix->read_only, &page);
+    }
+    if (rc != 0) {
+        return lkv_posix_failed(posix, err, rc, "open", "");
+    }
+    posix->page = page;
+    if (memcmp(posix->page->magic, LKV_POSIX_MAGIC, 8) != 0) {
+        return lkv_posix_error(
+            posix, err, LKV_CANTOPEN,
+            memcmp(posix->page->magic, LKV_POSIX_MAGIC, 7) == 0
+                ? "it was made by a newer litekv; use that one to read it"
+                : "this is not a litekv store");
+    }
+    rc = os->shared->guard(os->ctx, posix->lock_file);
+    return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "open", "");
+}
+
+/* Joins those who have it open. The first one does not believe the page. */
+static int join(lkv_posix *posix, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    int rc = os->shared->boot(os->ctx, posix->boot);
+
+    if (rc != 0) {
+        return lkv_posix_failed(posix, err, rc, "know the machine of", "");
+    }
+    if (!posix->read_only && os->shared->lock(os->ctx, posix->lock_file,
+                                              LKV_POSIX_OPENERS, LKV_OS_EXCLUDE) == 0) {
+        lkv_posix_distrust(posix);
+    }
+    rc =
+        lkv_posix_wait(posix, LKV_POSIX_OPENERS, LKV_OS_SHARE, LKV_POSIX_PATIENCE, err);
+    if (rc == LKV_OK && !posix->read_only &&
+        memcmp(posix->page->boot, posix->boot, sizeof(posix->boot)) != 0) {
+        lkv_posix_distrust(posix);
+    }
+    return rc;
+}
+
+void lkv_posix_leave(lkv_posix *posix)
+{
+    const lkv_os *os = posix->os;
+    int ours = posix->forks == os->shared->forks(os->ctx);
+
+    lkv_posix_drop_all(posix);
+    if (posix->page != NULL) {
+        os->shared->unmap(os->ctx, posix->page, LKV_POSIX_PAGE);
+        posix->page = NULL;
+    }
+    if (posix->lock_file >= 0 && ours) { /* a child's was closed for it */
+        os->shared->unguard(os->ctx, posix->lock_file);
+        (void)os->files->close(os->ctx, posix->lock_file);
+    }
+    posix->lock_file = -1;
+    posix->locked = posix->settling = 0;
+    posix->slot = -1;
+    posix->end.generation = 0;
+}
+
+int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
+{
+    unsigned links = 0;
+    int rc;
+
+    if (posix->page != NULL) {
+        return posix->forks == posix->os->shared->forks(posix->os->ctx)
+                   ? LKV_OK
+                   : lkv_posix_error(posix, err, LKV_MISUSE,
+                                     "opened before fork(); open the database again in "
+                                     "the new process");
+    }
+    for (int tries = 0; tries < 100; tries++) {
+        posix->forks = posix->os->shared->forks(posix->os->ctx);
+        rc = lkv_posix_open_lock(posix, err);
+        if (rc == LKV_OK) {
+            rc = join(posix, err);
+        }
+        if (rc == LKV_OK &&
+            posix->os->shared->links(posix->os->ctx, posix->lock_file, &links) != 0) {
+            links = 0;
+        }
+        if (rc == LKV_OK && links > 0) {
+            return LKV_OK;
+        }
+        lkv_posix_leave(posix);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+    }
+    return lkv_posix_error(posix, err, LKV_CANTOPEN, "it is being removed");
+}
+
+/* --- making --------------------------------------------------------------------- */
+
+static int see_any(void *arg, const char *name)
+{
+    (void)arg;
+    (void)name;
+    return EEXIST;
+}
+
+static int sync_parent(lkv_posix *posix)
+{
+    const lkv_os *os = posix->os;
+    size_t size = posix->path_size;
+    int file, rc;
+
+    while (size > 0 && posix->path[size - 1] != '/') {
+        size--;
+    }
+    memcpy(posix->name, posix->path, size);
+    memcpy(posix->name + size, size == 0 ? "." : "", size == 0 ? 2 : 1);
+    rc = os->files->open(os->ctx, posix->name, LKV_OS_DIRECTORY, &file);
+    if (rc == 0) {
+        rc = os->files->sync(os->ctx, file);
+        (void)os->files->close(os->ctx, file);
+    }
+    return rc;
+}
+
+static int make_directory(lkv_posix *posix, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    unsigned search = posix->mode | (posix->mode & 0444u) >> 2;
+    int rc = os->shared->make_directory(os->ctx, posix->path, search);
+
+    if (rc == 0) {
+        posix->made_directory = 1;
+        rc = posix->base.sync == LKV_SYNC_OFF ? 0 : sync_parent(posix);
+    } else if (rc == EEXIST) {
+        rc = os->shared->list(os->ctx, posix->path, 0, see_any, NULL);
+        if (rc == EEXIST || rc == ENOTDIR) {
+            return lkv_posix_error(posix, err, LKV_CANTOPEN,
+                                   "something else is there, and no litekv store; give "
+                                   "another path");
+        }
+    }
+    return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "make", "the directory");
+}
+
+/* The file with page and locks; LKV_OK also when another was faster. */
+static int make_lock(lkv_posix *posix, lkv_error *err)
+{
+    static const uint8_t zeros[LKV_POSIX_PAGE];
+    const lkv_os *os = posix->os;
+    uint8_t page[LKV_POSIX_PAGE];
+    int file, rc;
+
+    memcpy(page, zeros, sizeof(page));
+    memcpy(page, LKV_POSIX_MAGIC, 8);
+    page[offsetof(lkv_posix_page, sequence)] = 1;
+    rc = os->shared->open(os->ctx, lkv_posix_name(posix, "lock"), posix->shared_memory,
+                          LKV_OS_MAKE, posix->mode, &file);
+    if (rc == EEXIST) {
+        return LKV_OK;
+    }
+    if (rc == 0) {
+        posix->named = 1;
+        rc = os->shared->write(os->ctx, file, 0, page, sizeof(page));
+        (void)os->files->close(os->ctx, file);
+    }
+    return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "make", "the lock");
+}
+
+/* Whether a root is there: LKV_OK or LKV_ABSENT. */
+static int has_root(lkv_posix *posix, lkv_error *err)
+{
+    lkv_bytes root;
+    int rc;
+    posix->end.generation = 0;
+    rc = lkv_posix_read_root(&posix->base, &root, err);
+    return rc == LKV_MOVED ? LKV_ABSENT : rc;
+}
+
+int lkv_storage_posix_make(lkv_storage *storage, int *made, lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    int rc = lkv_posix_ready(posix, err);
+
+    *made = 0;
+    if (rc == LKV_CANTOPEN && posix->absent) {
+        rc = posix->shared_memory ? LKV_OK : make_directory(posix, err);
+        if (rc == LKV_OK) {
+            rc = make_lock(posix, err);
+        }
+        if (rc == LKV_OK) {
+            rc = lkv_posix_ready(posix, err);
+        }
+        if (rc == LKV_OK && err != NULL) {
+            err->text[0] = 0; /* of what was not there */
+        }
+    }
+    if (rc == LKV_OK) {
+        rc = has_root(posix, err);
+    }
+    if (rc != LKV_ABSENT) {
+        return rc;
+    }
+    rc = lkv_posix_wait(posix, LKV_POSIX_WRITER, LKV_OS_EXCLUDE, LKV_POSIX_PATIENCE,
+                        err);
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    posix->locked = 1;
+    rc = has_root(posix, err);
+    posix->making = rc == LKV_ABSENT;
+    *made = posix->making;
+    if (!posix->making) { /* another has made it meanwhile, or it cannot be read */
+        lkv_end none = {0};
+        lkv_posix_unlock(storage, &none);
+    }
+    return rc == LKV_ABSENT ? LKV_OK : rc;
+}
+
+/* --- removing ------------------------------------------------------------------- */
+
+typedef struct removal {
+    lkv_posix *posix;
+    int rc;
+    char foreign[64];
+} removal;
+
+static int is_ours(const char *name)
+{
+    return strcmp(name, "lock") == 0 || strcmp(name, "root0") == 0 ||
+           strcmp(name, "root1") == 0 || lkv_posix_number(name) != 0;
+}
+
+static int see_foreign(void *arg, const char *name)
+{
+    removal *of = arg;
+    if (is_ours(name)) {
+        return 0;
+    }
+    snprintf(of->foreign, sizeof(of->foreign), "%.60s", name);
+    return EEXIST;
+}
+
+/* The file with the locks goes last: until then nobody else makes a store there. */
+static int remove_file(void *arg, const char *name)
+{
+    removal *of = arg;
+    const lkv_os *os = of->posix->os;
+    if (is_ours(name) && strcmp(name, "lock") != 0) {
+        of->rc = os->shared->remove(os->ctx, lkv_posix_name(of->posix, name),
+                                    of->posix->shared_memory);
+    }
+    return of->rc == ENOENT ? 0 : of->rc;
+}
+
+static int remove_all(lkv_posix *posix, int directory, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    removal of = {posix, 0, ""};
+    int rc = lkv_posix_each(posix, see_foreign, &of);
+
+    if (rc == EEXIST) {
+        char why[128];
+        snprintf(why, sizeof(why),
+                 "it holds \"%s\", which is not litekv's: nothing was "
+                 "removed",
+                 of.foreign);
+        return lkv_posix_error(posix, err, LKV_CANTOPEN, why);
+    }
+    /* Again until none is left: names may be passed over while others go. */
+    for (int i = 0; rc == 0 && i < 3; i++) {
+        rc = lkv_posix_each(posix, remove_file, &of);
+    }
+    if (rc == 0) {
+        rc = os->shared->remove(os->ctx, lkv_posix_name(posix, "lock"),
+                                posix->shared_memory);
+    }
+    if (rc == 0 && directory && !posix->shared_memory) {
+        rc = os->shared->remove_directory(os->ctx, posix->path);
+    }
+    return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "remove", "");
+}
+
+static int remove_store(lkv_posix *posix, int directory, lkv_error *err)
+{
+    int rc = lkv_posix_open_lock(posix, err);
+
+    if (rc == LKV_OK && posix->read_only) {
+        rc = lkv_posix_error(posix, err, LKV_READONLY, "it may not be written");
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_posix_wait(posix, LKV_POSIX_OPENERS, LKV_OS_EXCLUDE, 0, err);
+        if (rc == LKV_BUSY) {
+            rc = lkv_posix_error(posix, err, LKV_BUSY,
+                                 "somebody has it open; close it there first");
+        }
+    }
+    return rc == LKV_OK ? remove_all(posix, directory, err) : rc;
+}
+
+int lkv_storage_posix_remove(const lkv_os *os, const lkv_posix_options *options,
+                             lkv_error *err)
+{
+    lkv_storage *storage;
+    int rc = lkv_storage_posix_open(os, options, &storage);
+    if (rc == LKV_OK) {
+        rc = remove_store(lkv_posix_of(storage), 1, err);
+        lkv_storage_posix_close(storage);
+    }
+    return rc;
+}
+
+void lkv_storage_posix_unmake(lkv_storage *storage)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    lkv_posix_leave(posix);
+    if (remove_store(posix, posix->made_directory, NULL) == LKV_OK) {
+        posix->made_directory = 0;
+    }
+    lkv_posix_leave(posix);
+}

@@ -1,0 +1,337 @@
+/*
+ * posix_write.c - the objects of a store in files: writing, taking back, syncing.
+ *
+ * Nothing is ever cut: others may have it mapped. What is taken back stays in the file,
+ * as bytes of no one, until something is written over it; a commit among it is blotted
+ * out at once, so that nobody finds it who looks for the end.
+ */
+#include "posix.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FIRST_STEP (64u << 10)
+#define LAST_STEP (4u << 20)
+
+/* A new file; what has its name was left by a writer that died. */
+static int make_object(lkv_posix *posix, uint32_t number, lkv_posix_object **out,
+                       lkv_error *err)
+{
+    int file;
+    int rc = lkv_posix_open_object(posix, number, LKV_OS_MAKE, &file);
+    if (rc == EEXIST) {
+        (void)posix->os->shared->remove(
+            posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
+        rc = lkv_posix_open_object(posix, number, LKV_OS_MAKE, &file);
+    }
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "make", number);
+    }
+    *out = lkv_posix_add(posix, number, file);
+    if (*out == NULL) {
+        (void)posix->os->files->close(posix->os->ctx, file);
+        return LKV_NOMEM;
+    }
+    (*out)->writable = 1;
+    posix->named = 1;
+    return LKV_OK;
+}
+
+static int writable(lkv_posix *posix, uint32_t number, uint64_t offset,
+                    lkv_posix_object **out, lkv_error *err)
+{
+    lkv_posix_object *object;
+    int rc;
+
+    *out = lkv_posix_find(posix, number);
+    if (*out == NULL && offset == 0) {
+        return make_object(posix, number, out, err);
+    }
+    rc = lkv_posix_find_or_open(posix, number, out, err);
+    object = *out;
+    if (rc == LKV_OK && object == NULL) {
+        return lkv_posix_error(posix, err, LKV_MISUSE, "no such object to write to");
+    }
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    if (object->writable) {
+        return LKV_OK;
+    }
+    lkv_posix_close_file(posix, object);
+    rc = lkv_posix_open_object(posix, number, LKV_OS_UPDATE, &object->file);
+    if (rc != 0) {
+        object->file = -1;
+        return lkv_posix_object_failed(posix, err, rc, "open", number);
+    }
+    object->writable = 1;
+    return LKV_OK;
+}
+
+/* Before a write that ends at `end`: a segment of which each commit is synced grows in
+ * steps of zeros, so that a sync need not write its size as well. */
+static int grow(lkv_posix *posix, lkv_posix_object *object, uint64_t end,
+                lkv_error *err)
+{
+    static const uint8_t zeros[FIRST_STEP];
+    uint64_t step = object->step == 0 ? FIRST_STEP : object->step;
+    uint64_t at = object->allocated;
+    int rc = 0;
+
+    if (!lkv_posix_is_segment(object) || end <= at ||
+        posix->base.sync != LKV_SYNC_FULL || end - at > step) {
+        return LKV_OK;
+    }
+    object->step = step * 2 > LAST_STEP ? LAST_STEP : step * 2;
+    if (at < posix->base.segment && at + step > posix->base.segment &&
+        end <= posix->base.segment) {
+        step = posix->base.segment - at;
+    }
+    if (posix->shared_memory) {
+        rc = posix->os->shared->extend(posix->os->ctx, object->file, at, step);
+        object->allocated += rc == 0 ? step : 0;
+    } else {
+        for (uint64_t done = 0; rc == 0 && done < step;) {
+            size_t piece =
+                step - done < FIRST_STEP ? (size_t)(step - done) : FIRST_STEP;
+            rc = posix->os->shared->write(posix->os->ctx, object->file, at + done,
+                                          zeros, piece);
+            done += piece;
+            object->allocated += rc == 0 ? piece : 0;
+        }
+        if (rc == 0) {
+            rc = posix->os->shared->sync(posix->os->ctx, object->file);
+        }
+    }
+    return rc == 0 ? LKV_OK
+                   : lkv_posix_object_failed(posix, err, rc, "extend", object->number);
+}
+
+int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,
+                    lkv_bytes bytes, lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    lkv_posix_object *object;
+    int rc;
+
+    if (!posix->locked) {
+        return lkv_posix_error(posix, err, LKV_MISUSE, "written without the lock");
+    }
+    if (posix->broken) {
+        return lkv_posix_error(posix, err, LKV_IO,
+                               "a write could not be made to last or undone; close the "
+                               "database and open it again");
+    }
+    atomic_store(&posix->page->writing, 1);
+    rc = writable(posix, number, offset, &object, err);
+    if (rc == LKV_OK && offset > object->size) {
+        rc = lkv_posix_error(posix, err, LKV_MISUSE, "written beyond its end");
+    }
+    if (rc == LKV_OK) {
+        rc = grow(posix, object, offset + bytes.size, err);
+    }
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    lkv_posix_forget(storage, number, offset);
+    object->dirty = object->touched = 1;
+    rc = posix->os->shared->write(posix->os->ctx, object->file, offset, bytes.data,
+                                  bytes.size);
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "write to", number);
+    }
+    object->size = offset + bytes.size;
+    if (object->allocated < object->size) {
+        object->allocated = object->size;
+    }
+    return LKV_OK;
+}
+
+/* The last bytes of what was written may be a commit that is taken back. */
+static void blot(lkv_posix *posix, lkv_posix_object *object, uint64_t offset)
+{
+    static const uint8_t zeros[LKV_COMMIT_SIZE];
+    uint64_t written = object->size - offset;
+    size_t size = written < LKV_COMMIT_SIZE ? (size_t)written : LKV_COMMIT_SIZE;
+    int rc;
+
+    if (!object->touched) {
+        return;
+    }
+    rc = posix->os->shared->write(posix->os->ctx, object->file, object->size - size,
+                                  zeros, size);
+    if (rc == 0 && posix->base.sync == LKV_SYNC_FULL && !posix->shared_memory) {
+        rc = posix->os->shared->sync(posix->os->ctx, object->file);
+    }
+    posix->broken |= rc != 0;
+}
+
+void lkv_posix_rewind(lkv_storage *storage, uint32_t number, uint64_t offset)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    lkv_posix_object *object = number == 0 ? NULL : lkv_posix_find(posix, number);
+
+    if (number == 0) {
+        lkv_posix_forget(storage, 0, 0);
+        return;
+    }
+    lkv_posix_forget(storage, number, offset);
+    for (size_t i = 0; i < posix->prepared_count; i++) {
+        const lkv_end *end = &posix->prepared[i].end;
+        if (end->segment == number && end->offset > offset) {
+            lkv_posix_undo(posix, i);
+            break;
+        }
+    }
+    if (object == NULL) {
+        return;
+    }
+    if (offset == 0 && posix->locked) {
+        lkv_posix_drop(posix, object);
+        (void)posix->os->shared->remove(
+            posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
+    } else if (object->size > offset) {
+        if (lkv_posix_is_segment(object) && posix->locked) {
+            blot(posix, object, offset);
+        }
+        object->size = offset;
+    }
+}
+
+int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
+                     lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    lkv_posix_object *object = lkv_posix_find(posix, number);
+    int rc;
+
+    if (offset > 0) {
+        return LKV_OK; /* others may have it mapped: nothing is ever cut */
+    }
+    if (object != NULL) {
+        lkv_posix_forget(storage, number, 0);
+        lkv_posix_drop(posix, object);
+    }
+    rc = posix->os->shared->remove(posix->os->ctx, lkv_posix_object_name(posix, number),
+                                   posix->shared_memory);
+    return rc == 0 || rc == ENOENT
+               ? LKV_OK
+               : lkv_posix_object_failed(posix, err, rc, "remove", number);
+}
+
+static int sync_object(lkv_posix *posix, lkv_posix_object *object)
+{
+    int rc = 0;
+    if (object->file < 0) {
+        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
+        if (rc != 0) {
+            object->file = -1;
+            return rc == ENOENT ? 0 : rc;
+        }
+    }
+    rc = posix->os->shared->sync(posix->os->ctx, object->file);
+    object->dirty = rc == 0 ? 0 : 1;
+    return rc;
+}
+
+int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    int rc = 0, directory;
+
+    if (posix->shared_memory) {
+        posix->named = 0;
+        return LKV_OK;
+    }
+    for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
+        for (lkv_posix_object *at = posix->heads[i]; at != NULL; at = at->next) {
+            rc = at->dirty ? sync_object(posix, at) : 0;
+            if (rc != 0) {
+                return lkv_posix_object_failed(posix, err, rc, "sync", at->number);
+            }
+        }
+    }
+    if (posix->named) {
+        rc = os->files->open(os->ctx, posix->path, LKV_OS_DIRECTORY, &directory);
+        if (rc == 0) {
+            rc = os->files->sync(os->ctx, directory);
+            (void)os->files->close(os->ctx, directory);
+        }
+        if (rc != 0) {
+            return lkv_posix_failed(posix, err, rc, "sync", "the directory");
+        }
+        posix->named = 0;
+    }
+    return LKV_OK;
+}
+
+void lkv_posix_rest(lkv_posix *posix)
+{
+    for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
+        for (lkv_posix_object *at = posix->heads[i]; at != NULL; at = at->next) {
+            if (!at->touched) {
+                continue;
+            }
+            at->touched = 0;
+            at->stable = at->size;
+            if (!posix->mapped) {
+                continue;
+            }
+            /* Another may remove it: what is to be read must be mapped by then. */
+            if ((at->size <= at->mapped || lkv_posix_map(posix, at, NULL) == LKV_OK) &&
+                at->number != posix->end.segment) {
+                lkv_posix_close_file(posix, at);
+            }
+        }
+    }
+}
+
+int lkv_posix_clean(lkv_posix *posix, uint32_t number, uint64_t offset, lkv_error *err)
+{
+    static const uint8_t zeros[4096];
+    lkv_posix_object *object;
+    int rc = writable(posix, number, offset, &object, err);
+    int changed = 0;
+
+    for (uint64_t at = offset; rc == LKV_OK && at < object->allocated;) {
+        uint8_t bytes[sizeof(zeros)];
+        size_t got = 0;
+        int code = posix->os->files->read(posix->os->ctx, object->file, at, bytes,
+                                          sizeof(bytes), &got);
+        if (code == 0 && got > 0 && memcmp(bytes, zeros, got) != 0) {
+            changed = 1;
+            code =
+                posix->os->shared->write(posix->os->ctx, object->file, at, zeros, got);
+        }
+        if (code != 0) {
+            rc = lkv_posix_object_failed(posix, err, code, "clean", number);
+        }
+        at += got;
+        if (got < sizeof(bytes)) {
+            break;
+        }
+    }
+    if (rc == LKV_OK && changed && posix->base.sync != LKV_SYNC_OFF &&
+        !posix->shared_memory) {
+        int code = posix->os->shared->sync(posix->os->ctx, object->file);
+        rc = code == 0 ? LKV_OK
+                       : lkv_posix_object_failed(posix, err, code, "sync", number);
+    }
+    return rc;
+}
+
+static int remove_stray(void *arg, const char *name)
+{
+    lkv_posix *posix = arg;
+    uint32_t number = lkv_posix_number(name);
+    if (number != 0 && lkv_posix_find(posix, number) == NULL) {
+        (void)posix->os->shared->remove(
+            posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
+    }
+    return 0;
+}
+
+void lkv_posix_remove_strays(lkv_posix *posix)
+{
+    (void)lkv_posix_each(posix, remove_stray, posix);
+}
