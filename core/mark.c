@@ -215,6 +215,9 @@ void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
         storage->ops->rewind(storage, log->segments[log->count - 1].number,
                              mark->flushed);
     }
+    if (log->synced > mark->logical) {
+        log->synced = mark->logical;
+    }
     log->at = mark->at;
     log->first = mark->first;
     log->flushed = mark->flushed;

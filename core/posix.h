@@ -63,7 +63,8 @@ typedef struct lkv_posix {
 
     /* The store, once it is open. */
     int lock_file;
-    int absent; /* after LKV_CANTOPEN: there is nothing at all */
+    int absent; /* after LKV_CANTOPEN: there is nothing at all, */
+    int half;   /* or its making was broken off */
     int read_only;
     uint64_t forks;
     lkv_posix_page *page;

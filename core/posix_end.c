@@ -358,30 +358,46 @@ static int blot_commit(lkv_posix *posix, const lkv_end *end)
     return rc;
 }
 
+/* The slot gets the newest root of the first prepared commits, or none. */
+static int blot_root(lkv_posix *posix, size_t first)
+{
+    const lkv_posix_prepared *keep = NULL;
+    lkv_bytes root = {NULL, 0};
+    int had = 0;
+
+    for (size_t i = 0; i < posix->prepared_count; i++) {
+        if (i < first) {
+            keep = posix->prepared[i].root != NULL ? &posix->prepared[i] : keep;
+        } else {
+            had |= posix->prepared[i].root != NULL;
+        }
+    }
+    if (keep != NULL) {
+        root = (lkv_bytes){keep->root, keep->root_size};
+    }
+    return !had ? LKV_OK
+                : write_slot(posix, other_slot(posix), keep == NULL ? NULL : &keep->end,
+                             root, NULL);
+}
+
 void lkv_posix_undo(lkv_posix *posix, size_t first)
 {
-    int had_root = 0;
-    for (size_t i = first; i < posix->prepared_count; i++) {
-        had_root |= posix->prepared[i].root != NULL;
+    int rc = LKV_IO;
+    /* The root first: it must not be found without its commit. What fails is tried
+     * again, for there is nobody to tell. */
+    for (int tries = 0; tries < 3 && rc != LKV_OK; tries++) {
+        rc = blot_root(posix, first);
     }
-    if (had_root) {
-        /* The root first: it may not be found without its commit. */
-        const lkv_posix_prepared *keep = NULL;
-        for (size_t i = 0; i < first; i++) {
-            keep = posix->prepared[i].root != NULL ? &posix->prepared[i] : keep;
-        }
-        if (write_slot(posix, other_slot(posix), keep == NULL ? NULL : &keep->end,
-                       keep == NULL ? (lkv_bytes){NULL, 0}
-                                    : (lkv_bytes){keep->root, keep->root_size},
-                       NULL) != LKV_OK) {
-            posix->broken = 1;
+    /* The later commits follow from the first by their chain. One that is published
+     * stays: a root was to vouch for it. */
+    if (rc == LKV_OK && first < posix->prepared_count &&
+        posix->prepared[first].end.revision > posix->end.revision) {
+        rc = LKV_IO;
+        for (int tries = 0; tries < 3 && rc != LKV_OK; tries++) {
+            rc = blot_commit(posix, &posix->prepared[first].end) == 0 ? LKV_OK : LKV_IO;
         }
     }
-    /* The others follow from it by their chain. */
-    if (first < posix->prepared_count &&
-        blot_commit(posix, &posix->prepared[first].end) != 0) {
-        posix->broken = 1;
-    }
+    posix->broken |= rc != LKV_OK;
     free_prepared(posix, first);
 }
 

@@ -55,6 +55,7 @@ int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
 
     posix->read_only = 0;
     posix->absent = rc == ENOENT;
+    posix->half = 0;
     if (rc == EACCES || rc == EROFS || rc == EPERM) {
         posix->read_only = 1;
         rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_LOOK,
@@ -71,7 +72,8 @@ int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
         return lkv_posix_failed(posix, err, rc, "open", "");
     }
     rc = os->files->size(os->ctx, posix->lock_file, &size);
-    if (rc == 0 && size < LKV_POSIX_PAGE) {
+    posix->half = rc == 0 && size < LKV_POSIX_PAGE;
+    if (posix->half) {
         return lkv_posix_error(posix, err, LKV_CANTOPEN, "this is not a litekv store");
     }
     if (rc == 0) {
@@ -240,6 +242,41 @@ static int make_lock(lkv_posix *posix, lkv_error *err)
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "make", "the lock");
 }
 
+/* A file with page and locks that is too short was not finished: its maker died, or is
+ * about to. */
+static void remove_half(lkv_posix *posix)
+{
+    const lkv_os *os = posix->os;
+    lkv_posix_leave(posix);
+    os->shared->sleep_ms(os->ctx, 100);
+    if (lkv_posix_ready(posix, NULL) == LKV_CANTOPEN && posix->half) {
+        (void)os->shared->remove(os->ctx, lkv_posix_name(posix, "lock"),
+                                 posix->shared_memory);
+    }
+}
+
+/* The file with page and locks and, around it, the directory. */
+static int make_place(lkv_posix *posix, lkv_error *err)
+{
+    int rc = LKV_OK;
+    if (!posix->shared_memory && !posix->half) {
+        rc = make_directory(posix, err);
+    }
+    if (posix->half) {
+        remove_half(posix);
+    }
+    if (rc == LKV_OK) {
+        rc = make_lock(posix, err);
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_posix_ready(posix, err);
+    }
+    if (rc == LKV_OK && err != NULL) {
+        err->text[0] = 0; /* of what was not there */
+    }
+    return rc;
+}
+
 /* Whether a root is there: LKV_OK or LKV_ABSENT. */
 static int has_root(lkv_posix *posix, lkv_error *err)
 {
@@ -256,17 +293,8 @@ int lkv_storage_posix_make(lkv_storage *storage, int *made, lkv_error *err)
     int rc = lkv_posix_ready(posix, err);
 
     *made = 0;
-    if (rc == LKV_CANTOPEN && posix->absent) {
-        rc = posix->shared_memory ? LKV_OK : make_directory(posix, err);
-        if (rc == LKV_OK) {
-            rc = make_lock(posix, err);
-        }
-        if (rc == LKV_OK) {
-            rc = lkv_posix_ready(posix, err);
-        }
-        if (rc == LKV_OK && err != NULL) {
-            err->text[0] = 0; /* of what was not there */
-        }
+    if (rc == LKV_CANTOPEN && (posix->absent || posix->half)) {
+        rc = make_place(posix, err);
     }
     if (rc == LKV_OK) {
         rc = has_root(posix, err);

@@ -155,8 +155,8 @@ static void blot(lkv_posix *posix, lkv_posix_object *object, uint64_t offset)
     size_t size = written < LKV_COMMIT_SIZE ? (size_t)written : LKV_COMMIT_SIZE;
     int rc;
 
-    if (!object->touched) {
-        return;
+    if (!object->touched || posix->broken) {
+        return; /* a root that could not be taken back may need it */
     }
     rc = posix->os->shared->write(posix->os->ctx, object->file, object->size - size,
                                   zeros, size);

@@ -252,7 +252,8 @@ int lkv_verify_objects(lkv_verify_state *v, lkv_error *err)
     strays seen = {.log = log};
     int rc = check_names(log, err);
 
-    if (rc == LKV_OK) {
+    /* In files a writer that died may have left some, or one is at work just now. */
+    if (rc == LKV_OK && storage->atomic) {
         rc = storage->ops->list(storage, see_object, &seen, err);
     }
     for (size_t at = 0; rc == LKV_OK && at < seen.numbers.size;

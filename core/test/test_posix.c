@@ -408,6 +408,38 @@ static void shared_memory(void)
     place_close(&p);
 }
 
+/* The page tells of another run of the machine: what it says is nothing. */
+static void the_machine_was_started_again(void)
+{
+    char path[300];
+    place p, other;
+    user a, b;
+
+    place_open(&p);
+    user_open(&a, &p, LKV_SYNC_NORMAL);
+    make(&a);
+    commit_text(a.store, "a", "1");
+    directory_path(&p.directory, "old", path, sizeof(path));
+    directory_copy(p.path, path); /* its page says a=1, */
+    commit_text(a.store, "b", "2");
+    other = p;
+    other.options.path = path;
+    os_fault_init(&other.os);
+    other.os.boots = 1;
+    {
+        char from[400], to[400];
+        snprintf(from, sizeof(from), "%s/" SEGMENT_1, p.path);
+        snprintf(to, sizeof(to), "%s/" SEGMENT_1, path);
+        CHECK_INT(rename(from, to), 0); /* and its log b=2 as well */
+        user_open(&b, &other, LKV_SYNC_NORMAL);
+        CHECK_TEXT(seen(&b), "a=1 b=2");
+    }
+    user_close(&b);
+    a.store->log.vouch = 0; /* its file is gone */
+    user_close(&a);
+    place_close(&p);
+}
+
 static void snapshots(void)
 {
     place p;
@@ -443,10 +475,18 @@ static void without_maps(void)
 }
 
 static const check_case cases[] = {
-    CASE(two_handles), CASE(a_writer_dies), CASE(rolls_back_behind_a_prepare),
-    CASE(much),        CASE(torn_tails),    CASE(missing_and_short_files),
-    CASE(removing),    CASE(forked),        CASE(shared_memory),
-    CASE(snapshots),   CASE(without_maps),
+    CASE(two_handles),
+    CASE(a_writer_dies),
+    CASE(rolls_back_behind_a_prepare),
+    CASE(much),
+    CASE(torn_tails),
+    CASE(missing_and_short_files),
+    CASE(removing),
+    CASE(forked),
+    CASE(shared_memory),
+    CASE(snapshots),
+    CASE(the_machine_was_started_again),
+    CASE(without_maps),
 };
 
 int main(int argc, char **argv)
