@@ -192,6 +192,17 @@ void lkv_log_rewind_runs(lkv_log *log, lkv_runs *runs)
     lkv_runs_release(log->os, now);
 }
 
+/* What comes after the commit that stands will be written over. */
+static void distrust(lkv_log *log)
+{
+    const lkv_segment *segment = lkv_log_segment(log, log->at.segment);
+    uint64_t logical =
+        segment == NULL ? 0 : segment->base + log->at.offset - LKV_SEGMENT_HEADER;
+    if (log->synced > logical) {
+        log->synced = logical;
+    }
+}
+
 void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
 {
     lkv_storage *storage = log->storage;
@@ -215,10 +226,8 @@ void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
         storage->ops->rewind(storage, log->segments[log->count - 1].number,
                              mark->flushed);
     }
-    if (log->synced > mark->logical) {
-        log->synced = mark->logical;
-    }
     log->at = mark->at;
+    distrust(log);
     log->first = mark->first;
     log->flushed = mark->flushed;
     log->end = mark->end;

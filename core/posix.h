@@ -85,6 +85,7 @@ typedef struct lkv_posix {
     int made_directory;
     int broken; /* a sync failed: no writes until it is opened again */
     int named;  /* files were made whose names are not synced */
+    int strays; /* objects were taken back whose files are still there */
     uint8_t *new_root;
     size_t new_root_size;
     lkv_posix_prepared *prepared;

@@ -352,7 +352,7 @@ static int blot_commit(lkv_posix *posix, const lkv_end *end)
     }
     rc = os->shared->write(os->ctx, object->file, end->offset - LKV_COMMIT_SIZE, zeros,
                            sizeof(zeros));
-    if (rc == 0 && posix->base.sync == LKV_SYNC_FULL && !posix->shared_memory) {
+    if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
         rc = os->shared->sync(os->ctx, object->file);
     }
     return rc;
@@ -486,6 +486,10 @@ void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end)
         }
     }
     free_prepared(posix, 0);
+    if (posix->strays && !posix->broken) {
+        lkv_posix_remove_strays(posix);
+        posix->strays = 0;
+    }
     lkv_posix_rest(posix);
     posix->locked = 0;
     (void)posix->os->shared->lock(posix->os->ctx, posix->lock_file, LKV_POSIX_WRITER,

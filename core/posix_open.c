@@ -84,6 +84,7 @@ int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
         return lkv_posix_failed(posix, err, rc, "open", "");
     }
     posix->page = page;
+    posix->half = memcmp(posix->page->magic, "\0\0\0\0\0\0\0", 8) == 0;
     if (memcmp(posix->page->magic, LKV_POSIX_MAGIC, 8) != 0) {
         return lkv_posix_error(
             posix, err, LKV_CANTOPEN,
@@ -237,13 +238,20 @@ static int make_lock(lkv_posix *posix, lkv_error *err)
     if (rc == 0) {
         posix->named = 1;
         rc = os->shared->write(os->ctx, file, 0, page, sizeof(page));
+        if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
+            rc = os->shared->sync(os->ctx, file);
+        }
         (void)os->files->close(os->ctx, file);
     }
-    return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "make", "the lock");
+    if (rc != 0) {
+        return lkv_posix_failed(posix, err, rc, "make", "the lock");
+    }
+    /* Its name before others: what has none is not taken for a store. */
+    return posix->base.sync == LKV_SYNC_OFF ? LKV_OK : lkv_posix_sync_all(posix, err);
 }
 
-/* A file with page and locks that is too short was not finished: its maker died, or is
- * about to. */
+/* A file with page and locks that is too short, or zeros, was not finished: its maker
+ * died, or is about to. */
 static void remove_half(lkv_posix *posix)
 {
     const lkv_os *os = posix->os;

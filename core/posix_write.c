@@ -160,7 +160,8 @@ static void blot(lkv_posix *posix, lkv_posix_object *object, uint64_t offset)
     }
     rc = posix->os->shared->write(posix->os->ctx, object->file, object->size - size,
                                   zeros, size);
-    if (rc == 0 && posix->base.sync == LKV_SYNC_FULL && !posix->shared_memory) {
+    /* Else it could be there after a power cut, and what came later not. */
+    if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
         rc = posix->os->shared->sync(posix->os->ctx, object->file);
     }
     posix->broken |= rc != 0;
@@ -187,9 +188,9 @@ void lkv_posix_rewind(lkv_storage *storage, uint32_t number, uint64_t offset)
         return;
     }
     if (offset == 0 && posix->locked) {
+        /* The file goes when no root can name it any more: in unlock(). */
         lkv_posix_drop(posix, object);
-        (void)posix->os->shared->remove(
-            posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
+        posix->strays = 1;
     } else if (object->size > offset) {
         if (lkv_posix_is_segment(object) && posix->locked) {
             blot(posix, object, offset);

@@ -210,7 +210,8 @@ static int hold(lkv_log *log, const lkv_end *end, lkv_error *err)
     const lkv_storage_ops *ops = log->storage->ops;
     const lkv_runs *runs = log->runs;
     uint64_t block = log->storage->block;
-    size_t count = 0, most = log->count + runs->count + 2 * (size_t)runs->parts;
+    uint32_t parts = runs->parts + runs->pass.out, lists = runs->count + runs->merges;
+    size_t count = 0, most = log->count + lists + 2 * (size_t)parts;
     lkv_held *objects;
     int rc;
 
@@ -226,13 +227,18 @@ static int hold(lkv_log *log, const lkv_end *end, lkv_error *err)
         objects[count++] =
             (lkv_held){at->number, i + 1 < log->count ? at->size : end->offset};
     }
-    for (uint32_t i = 0; i < runs->parts; i++) {
+    for (uint32_t i = 0; i < parts; i++) {
         const lkv_part *at = &runs->part[i];
         objects[count++] = (lkv_held){at->number, at->size};
-        objects[count++] = (lkv_held){at->index, at->blocks * block};
+        if (at->blocks > 0) { /* what a pass or merge has only begun may have none */
+            objects[count++] = (lkv_held){at->index, at->blocks * block};
+        }
     }
-    for (uint32_t i = 0; i < runs->count; i++) {
-        objects[count++] = (lkv_held){runs->run[i].number, runs->run[i].blocks * block};
+    for (uint32_t i = 0; i < lists; i++) {
+        const lkv_run *at = &runs->run[i];
+        if (at->blocks > 0) {
+            objects[count++] = (lkv_held){at->number, at->blocks * block};
+        }
     }
     rc = ops->hold(log->storage, objects, count, err);
     lkv_os_free(log->os, objects);
