@@ -19,7 +19,8 @@
  * `handle->source`. So a path comes by litekv_import_index() only, which a trigger
  * cannot call.
  */
-#include "storage_db.h"
+#include "home.h"
+#include "option.h"
 #include "table.h"
 
 #include <string.h>
@@ -62,7 +63,7 @@ static int auto_compact(call *of)
 {
     unsigned share;
     int rc;
-    if (lkv_declaration_share(of->argument, &share) != SQLITE_OK) {
+    if (lkv_option_share(of->argument, &share) != SQLITE_OK) {
         return refuse(of, sqlite3_mprintf("litekv: \"%w\": \"auto_compact\": \"%s\" is "
                                           "not a share of dead bytes; " LKV_SHARE_FORM,
                                           of->table->name, of->argument));
@@ -93,7 +94,7 @@ static int compact(call *of)
     do {
         rc = lkv_compact(of->handle->store, SLICE_SIZE, &left, &of->err);
         if (rc == LKV_OK && left > 0) {
-            rc = lkv_storage_db_go_on(of->handle->storage);
+            rc = lkv_home_go_on(of->handle);
         }
     } while (rc == LKV_OK && left > 0);
     if (rc == LKV_OK) {

@@ -11,7 +11,8 @@
  */
 #include "declare.h"
 
-#include <stdlib.h>
+#include "option.h"
+
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
@@ -110,108 +111,6 @@ static char *text_of(token t)
     return text;
 }
 
-static int refuse(char **text, char *message)
-{
-    *text = message;
-    return message == NULL ? SQLITE_NOMEM : SQLITE_ERROR;
-}
-
-/* Thousandths of a number below 1, which may lack digits on either side of its point
- * (strtod would want the point of the locale). What is not 0 stays so. */
-static int read_share(const char *value, unsigned *out)
-{
-    size_t zeros = strspn(value, "0");
-    const char *at = value + zeros + (value[zeros] == '.');
-    size_t digits = strspn(at, "0123456789");
-    unsigned share = 0;
-
-    if (zeros + digits == 0 || at[digits] != 0 || (digits > 0 && at == value + zeros)) {
-        return SQLITE_ERROR;
-    }
-    for (size_t i = 0; i < 3; i++) {
-        share = share * 10 + (i < digits ? (unsigned)(at[i] - '0') : 0);
-    }
-    share += digits > 3 && at[3] >= '5' && share < 999;
-    if (share == 0 && strspn(at, "0") < digits) {
-        share = 1;
-    }
-    *out = share;
-    return SQLITE_OK;
-}
-
-int lkv_declaration_share(const char *value, unsigned *out)
-{
-    if (sqlite3_stricmp(value, "on") == 0) {
-        *out = LKV_COMPACT_SHARE;
-        return SQLITE_OK;
-    }
-    if (sqlite3_stricmp(value, "off") == 0) {
-        *out = 0;
-        return SQLITE_OK;
-    }
-    return read_share(value, out);
-}
-
-static int read_auto_compact(lkv_declaration *declaration, const char *value,
-                             char **text)
-{
-    if (lkv_declaration_share(value, &declaration->auto_compact) != SQLITE_OK) {
-        return refuse(text,
-                      sqlite3_mprintf("litekv: option \"auto_compact\": \"%s\" is "
-                                      "not a share of dead bytes; " LKV_SHARE_FORM,
-                                      value));
-    }
-    return SQLITE_OK;
-}
-
-static int read_cache(lkv_declaration *declaration, const char *value, char **text)
-{
-    size_t size = strlen(value);
-    long long kib = -1;
-
-    if (size > 0 && size <= 10 && strspn(value, "0123456789") == size) {
-        kib = atoll(value);
-    }
-    if (kib < 0 || kib > 2147483647) {
-        return refuse(
-            text, sqlite3_mprintf("litekv: option \"cache\": \"%s\" is not a number "
-                                  "of KiB; give one from 0 to 2147483647",
-                                  value));
-    }
-    declaration->cache_kib = (int)kib;
-    return SQLITE_OK;
-}
-
-static const struct {
-    const char *name; /* in order of the alphabet, as an error lists them */
-    int (*read)(lkv_declaration *declaration, const char *value, char **text);
-} options[] = {{"auto_compact", read_auto_compact}, {"cache", read_cache}};
-#define OPTIONS (sizeof(options) / sizeof(options[0]))
-
-static int read_option(lkv_declaration *declaration, const char *name,
-                       const char *value, char **text)
-{
-    sqlite3_str *list;
-
-    for (size_t i = 0; i < OPTIONS; i++) {
-        if (sqlite3_stricmp(name, options[i].name) != 0) {
-            continue;
-        }
-        if ((declaration->given & 1u << i) != 0) {
-            return refuse(text, sqlite3_mprintf("litekv: option \"%s\" is given twice",
-                                                options[i].name));
-        }
-        declaration->given |= 1u << i;
-        return options[i].read(declaration, value, text);
-    }
-    list = sqlite3_str_new(NULL);
-    sqlite3_str_appendf(list, "litekv: unknown option \"%s\"; options are ", name);
-    for (size_t i = 0; i < OPTIONS; i++) {
-        sqlite3_str_appendf(list, "%s%s", i > 0 ? ", " : "", options[i].name);
-    }
-    return refuse(text, sqlite3_str_finish(list));
-}
-
 static const char *const constraints[] = {
     "UNIQUE", "CHECK",      "DEFAULT", "COLLATE", "REFERENCES",    "GENERATED",
     "AS",     "CONSTRAINT", "FOREIGN", "HIDDEN",  "AUTOINCREMENT", "ON"};
@@ -240,9 +139,10 @@ static int is_reserved(const char *name)
 int lkv_declaration_check_table(const char *name, char **text)
 {
     if (is_reserved(name)) {
-        return refuse(text, sqlite3_mprintf("litekv: \"%w\": the name is reserved; "
-                                            "choose another",
-                                            name));
+        return lkv_option_refuse(
+            text, sqlite3_mprintf("litekv: \"%w\": the name is reserved; "
+                                  "choose another",
+                                  name));
     }
     return SQLITE_OK;
 }
@@ -251,23 +151,24 @@ static int check_name(const lkv_declaration *declaration, const char *name,
                       const char *table, char **text)
 {
     if (name[0] == 0) {
-        return refuse(text, sqlite3_mprintf("litekv: a column has an empty name"));
+        return lkv_option_refuse(text,
+                                 sqlite3_mprintf("litekv: a column has an empty name"));
     }
     if (sqlite3_stricmp(name, table) == 0) {
-        return refuse(text,
-                      sqlite3_mprintf("litekv: column \"%s\": a column cannot have "
-                                      "the table's name; choose another",
-                                      name));
+        return lkv_option_refuse(
+            text, sqlite3_mprintf("litekv: column \"%s\": a column cannot have "
+                                  "the table's name; choose another",
+                                  name));
     }
     if (is_reserved(name)) {
-        return refuse(text,
-                      sqlite3_mprintf("litekv: column \"%s\": the name is reserved; "
-                                      "choose another",
-                                      name));
+        return lkv_option_refuse(
+            text, sqlite3_mprintf("litekv: column \"%s\": the name is reserved; "
+                                  "choose another",
+                                  name));
     }
     for (int i = 0; i < declaration->columns; i++) {
         if (sqlite3_stricmp(name, declaration->column[i].name) == 0) {
-            return refuse(
+            return lkv_option_refuse(
                 text, sqlite3_mprintf("litekv: column \"%s\" is declared twice", name));
         }
     }
@@ -283,7 +184,7 @@ static int read_constraints(const char *name, int first, const char *at, char **
         int known = (is(t, "PRIMARY") && is(second, "KEY")) ||
                     (is(t, "NOT") && is(second, "NULL"));
         if (!known || !first) {
-            return refuse(
+            return lkv_option_refuse(
                 text,
                 sqlite3_mprintf("litekv: column \"%s\": %.*s%s%.*s is not supported%s",
                                 name, (int)t.size, t.at, known ? " " : "",
@@ -336,7 +237,7 @@ static int refuse_constraint(token first, const char *at, char **text)
 {
     token second = next_token(&at);
     int key = is(second, "KEY");
-    return refuse(
+    return lkv_option_refuse(
         text,
         sqlite3_mprintf("litekv: %.*s%s is not supported; an argument is: name [type], "
                         "or: option = value",
@@ -369,10 +270,10 @@ static int read_column(lkv_declaration *declaration, token first, const char *at
         depth += t.kind == SIGN && *t.at == '(' ? 1 : 0;
         depth -= t.kind == SIGN && *t.at == ')' ? 1 : 0;
         if (rc == SQLITE_OK && (depth < 0 || !is_in_a_type(t, depth))) {
-            rc = refuse(text,
-                        sqlite3_mprintf("litekv: column \"%s\": unexpected %.*s; a "
-                                        "column is: name [type]",
-                                        name, (int)t.size, t.at));
+            rc = lkv_option_refuse(
+                text, sqlite3_mprintf("litekv: column \"%s\": unexpected %.*s; a "
+                                      "column is: name [type]",
+                                      name, (int)t.size, t.at));
         }
         type = type == NULL ? t.at : type;
         type_end = end;
@@ -422,23 +323,23 @@ static int read_argument(lkv_declaration *declaration, const char *argument,
     int rc;
 
     if (first.kind == SIGN || first.kind == OPEN || first.kind == END) {
-        return refuse(text,
-                      sqlite3_mprintf("litekv: argument \"%s\" is neither a column "
-                                      "(name [type]) nor an option (name = value)",
-                                      argument));
+        return lkv_option_refuse(
+            text, sqlite3_mprintf("litekv: argument \"%s\" is neither a column "
+                                  "(name [type]) nor an option (name = value)",
+                                  argument));
     }
     if (second.kind == SIGN && *second.at == '=') {
         int malformed;
         char *name = text_of(first), *word = option_value(after, &malformed);
         if (malformed && name != NULL) {
-            rc = refuse(text,
-                        sqlite3_mprintf("litekv: option \"%s\": the value must be a "
-                                        "number, a word or a quoted string",
-                                        name));
+            rc = lkv_option_refuse(
+                text, sqlite3_mprintf("litekv: option \"%s\": the value must be a "
+                                      "number, a word or a quoted string",
+                                      name));
         } else if (name == NULL || word == NULL) {
             rc = SQLITE_NOMEM;
         } else {
-            rc = read_option(declaration, name, word, text);
+            rc = lkv_option_read(declaration, name, word, text);
         }
         sqlite3_free(name);
         sqlite3_free(word);
@@ -452,8 +353,7 @@ int lkv_declaration_read(lkv_declaration *declaration, int argc,
 {
     int rc = lkv_declaration_check_table(argv[2], text);
     memset(declaration, 0, sizeof(*declaration));
-    declaration->cache_kib = LKV_CACHE_KIB;
-    declaration->auto_compact = LKV_COMPACT_SHARE;
+    lkv_option_defaults(declaration);
     for (int i = 3; i < argc && rc == SQLITE_OK; i++) {
         rc = read_argument(declaration, argv[i], argv[2], text);
     }
@@ -463,7 +363,7 @@ int lkv_declaration_read(lkv_declaration *declaration, int argc,
             rc = read_argument(declaration, "value", argv[2], text);
         }
     }
-    return rc;
+    return rc == SQLITE_OK ? lkv_option_check(declaration, text) : rc;
 }
 
 void lkv_declaration_free(lkv_declaration *declaration)
@@ -473,6 +373,7 @@ void lkv_declaration_free(lkv_declaration *declaration)
         sqlite3_free(declaration->column[i].type);
     }
     sqlite3_free(declaration->column);
+    sqlite3_free(declaration->path);
     memset(declaration, 0, sizeof(*declaration));
 }
 

@@ -18,8 +18,8 @@
  * it is not exported: SQLITE_ERROR; it would tell of what may never be.
  */
 #include "functions.h"
+#include "home.h"
 #include "os_sqlite.h"
-#include "storage_db.h"
 #include "target.h"
 
 #include "../core/onefile.h"
@@ -117,7 +117,7 @@ static void end(transfer *at, sqlite3_context *context, int rc)
 static int put_blob(void *arg, lkv_bytes bytes)
 {
     transfer *at = arg;
-    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+    int rc = lkv_home_go_on(at->target.handle);
 
     if (rc != LKV_OK) {
         return rc;
@@ -144,7 +144,7 @@ static int put_blob(void *arg, lkv_bytes bytes)
 static int put_file(void *arg, lkv_bytes bytes)
 {
     transfer *at = arg;
-    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+    int rc = lkv_home_go_on(at->target.handle);
     if (rc == LKV_OK) {
         rc = at->file_status = lkv_onefile_write(&at->file, bytes);
     }
@@ -244,7 +244,7 @@ void lkv_export_index_file(sqlite3_context *context, int argc, sqlite3_value **a
 static int read_blob(void *arg, uint64_t offset, void *out, size_t size)
 {
     transfer *at = arg;
-    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+    int rc = lkv_home_go_on(at->target.handle);
     if (rc == LKV_OK && (offset > at->size || size > at->size - offset)) {
         rc = LKV_CORRUPT;
     }
@@ -257,7 +257,7 @@ static int read_blob(void *arg, uint64_t offset, void *out, size_t size)
 static int read_file(void *arg, uint64_t offset, void *out, size_t size)
 {
     transfer *at = arg;
-    int rc = lkv_storage_db_go_on(at->target.handle->storage);
+    int rc = lkv_home_go_on(at->target.handle);
     if (rc == LKV_OK) {
         rc = at->file_status = lkv_onefile_read(&at->file, offset, out, size);
     }

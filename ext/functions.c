@@ -34,7 +34,8 @@
  */
 #include "functions.h"
 
-#include "storage_db.h"
+#include "dropped.h"
+#include "home.h"
 #include "target.h"
 
 SQLITE_EXTENSION_INIT3
@@ -58,7 +59,7 @@ static uint64_t beyond(uint64_t a, uint64_t b)
 static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
 {
     uint64_t limit;
-    uint64_t cached = lkv_storage_db_cached(handle->storage, &limit);
+    uint64_t cached = lkv_home_cached(handle, &limit);
     uint64_t dead =
         beyond(stats->log_bytes, stats->live_bytes + stats->segments * HEADER_SIZE +
                                      stats->moved * MOVED_SIZE);
@@ -68,11 +69,11 @@ static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
         "\"dead_bytes\":%lld,\"segments\":%lld,\"parts\":%lld,\"runs\":%lld,"
         "\"revision\":%lld,\"index_bytes\":%lld,\"cache_bytes\":%lld,"
         "\"cache_limit\":%lld,\"compact_left\":%lld,\"compact_gain\":%lld,"
-        "\"torn_bytes\":0,\"sync\":\"database\"}",
+        "\"torn_bytes\":0,\"sync\":\"%s\"}",
         stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes, dead,
         stats->segments, stats->parts, stats->runs, stats->revision,
         stats->index_memory + stats->run_bytes, cached, limit, stats->compact_left,
-        beyond(stats->log_bytes, compacted));
+        beyond(stats->log_bytes, compacted), lkv_home_sync(handle));
 }
 
 static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)
@@ -186,15 +187,20 @@ int lkv_functions_register(sqlite3 *db, lkv_registry *registry)
          i++) {
         /* Each has a reference of its own: the module may be dropped before it. */
         lkv_registry_hold(registry);
-        rc =
-            sqlite3_create_function_v2(db, functions[i].name, functions[i].arguments,
-                                       SQLITE_UTF8 | functions[i].flags, registry,
-                                       functions[i].run, NULL, NULL, lkv_registry_free);
+        rc = sqlite3_create_function_v2(db, functions[i].name, functions[i].arguments,
+                                        SQLITE_UTF8 | functions[i].flags, registry,
+                                        functions[i].run, NULL, NULL,
+                                        lkv_registry_release);
     }
     if (rc == SQLITE_OK) {
         lkv_registry_hold(registry);
         rc = sqlite3_create_module_v2(db, "litekv_segments", lkv_segments_module(),
-                                      registry, lkv_registry_free);
+                                      registry, lkv_registry_release);
+    }
+    if (rc == SQLITE_OK) {
+        lkv_registry_hold(registry);
+        rc = sqlite3_create_module_v2(db, "litekv_dropped", lkv_dropped_module(),
+                                      registry, lkv_registry_release);
     }
     return rc;
 }

@@ -19,91 +19,55 @@
  */
 #include "handle.h"
 
+#include "home.h"
 #include "os_sqlite.h"
-#include "storage_db.h"
 
 #include <limits.h>
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
 
-struct lkv_registry {
-    lkv_handle *handles;
-    int references; /* the module's, the functions', one of each handle */
-};
-
-lkv_registry *lkv_registry_new(void)
+void lkv_handle_names_free(lkv_handle *handle)
 {
-    lkv_registry *registry = sqlite3_malloc64(sizeof(*registry));
-    if (registry != NULL) {
-        registry->handles = NULL;
-        registry->references = 1;
-    }
-    return registry;
-}
-
-void lkv_registry_hold(lkv_registry *registry)
-{
-    registry->references++;
-}
-
-void lkv_registry_free(void *arg)
-{
-    lkv_registry *registry = arg;
-    if (registry != NULL && --registry->references == 0) {
-        sqlite3_free(registry);
+    while (handle->names != NULL) {
+        struct lkv_handle_name *gone = handle->names;
+        handle->names = gone->older;
+        sqlite3_free(gone->text);
+        sqlite3_free(gone);
     }
 }
 
-lkv_handle *lkv_handle_find(const lkv_registry *registry, const char *schema,
-                            const char *table)
+/* Undoes the renaming since there were `marks` marks. A table in the database is found
+ * there by whoever connects to it under the old name, with a handle of its own. Another
+ * handle may have the old name yet, until it hears of the rollback too. */
+static void undo_names(lkv_handle *handle, int marks)
 {
-    lkv_handle *at = registry->handles;
-    while (at != NULL && (sqlite3_stricmp(at->schema, schema) != 0 ||
-                          sqlite3_stricmp(at->table, table) != 0)) {
-        at = at->next;
+    if (handle->names == NULL || handle->names->marks <= marks) {
+        return;
     }
-    return at;
-}
-
-void lkv_handle_detach(lkv_handle *handle)
-{
-    lkv_registry *registry = handle->registry;
-    if (registry != NULL) {
-        lkv_handle **link = &registry->handles;
-        while (*link != handle) {
-            link = &(*link)->next;
-        }
-        *link = handle->next;
-        handle->registry = NULL;
-        lkv_registry_free(registry);
+    if (handle->home == LKV_HOME_DATABASE) {
+        lkv_handle_names_free(handle);
+        lkv_handle_detach(handle);
+        return;
     }
-}
-
-static void destroy(lkv_handle *handle)
-{
-    lkv_handle_detach(handle);
-    lkv_close(handle->store);
-    lkv_storage_db_close(handle->storage);
-    sqlite3_free(handle->marks);
-    sqlite3_free(handle->schema);
-    sqlite3_free(handle->table);
-    sqlite3_free(handle);
-}
-
-void lkv_handle_close(lkv_handle *handle)
-{
-    if (handle != NULL && --handle->references == 0) {
-        destroy(handle);
+    while (handle->names != NULL && handle->names->marks > marks) {
+        struct lkv_handle_name *name = handle->names;
+        handle->names = name->older;
+        sqlite3_free(handle->table);
+        handle->table = name->text;
+        sqlite3_free(name);
     }
+    lkv_handle_prefer(handle);
 }
 
 int lkv_handle_rename(lkv_handle *handle, const char *to)
 {
-    char *name = sqlite3_mprintf("%s", to);
+    char *text = sqlite3_mprintf("%s", to);
+    struct lkv_handle_name *name = sqlite3_malloc64(sizeof(*name));
     lkv_handle *other;
-    if (name == NULL || lkv_storage_db_renamed(handle->storage, to) != SQLITE_OK) {
+    if (name == NULL || text == NULL || lkv_home_renamed(handle, to) != SQLITE_OK) {
         sqlite3_free(name);
+        sqlite3_free(text);
         return SQLITE_NOMEM;
     }
     if (handle->registry != NULL) {
@@ -112,51 +76,14 @@ int lkv_handle_rename(lkv_handle *handle, const char *to)
             lkv_handle_detach(other);
         }
     }
-    sqlite3_free(handle->table);
-    handle->table = name;
-    handle->renamed = handle->leader != NULL;
-    handle->renamed_at = handle->mark_count;
-    return SQLITE_OK;
-}
-
-int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
-                    const char *table, uint64_t cache_bytes, int fresh,
-                    lkv_handle **out)
-{
-    lkv_handle *handle = lkv_handle_find(registry, schema, table);
-
-    if (handle != NULL && fresh) {
-        lkv_handle_detach(handle);
-        handle = NULL;
+    name->text = handle->table;
+    name->marks = handle->mark_count;
+    name->older = handle->names;
+    handle->names = name;
+    handle->table = text;
+    if (handle->leader == NULL) { /* nobody will tell of a rollback */
+        lkv_handle_names_free(handle);
     }
-    if (handle != NULL) {
-        handle->references++;
-        handle->unsure = handle->created;
-        *out = handle;
-        return SQLITE_OK;
-    }
-    handle = sqlite3_malloc64(sizeof(*handle));
-    if (handle == NULL) {
-        return SQLITE_NOMEM;
-    }
-    memset(handle, 0, sizeof(*handle));
-    handle->references = 1;
-    handle->db = db;
-    handle->smallest = INT_MAX;
-    handle->registry = registry;
-    handle->next = registry->handles;
-    registry->handles = handle;
-    registry->references++;
-    handle->schema = sqlite3_mprintf("%s", schema);
-    handle->table = sqlite3_mprintf("%s", table);
-    handle->storage =
-        lkv_storage_db_open(db, schema, table, cache_bytes, &lkv_os_sqlite);
-    if (handle->schema == NULL || handle->table == NULL || handle->storage == NULL ||
-        lkv_open(handle->storage, &lkv_os_sqlite, &handle->store) != LKV_OK) {
-        destroy(handle);
-        return SQLITE_NOMEM;
-    }
-    *out = handle;
     return SQLITE_OK;
 }
 
@@ -183,8 +110,8 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
     case LKV_TOO_BIG:
         return SQLITE_TOOBIG;
     case LKV_FAILED:
-        code = lkv_storage_db_failure(handle->storage, &why);
-        if (code == SQLITE_ERROR) {
+        code = lkv_home_failure(handle, &why);
+        if (code == SQLITE_ERROR && handle->home == LKV_HOME_DATABASE) {
             return unusable(handle, why, text);
         }
         *text = sqlite3_mprintf("%s", why);
@@ -230,7 +157,7 @@ static void start(lkv_handle *handle, const void *leader)
 static void abandon(lkv_handle *handle)
 {
     lkv_rollback(handle->store);
-    lkv_storage_db_doubt(handle->storage);
+    lkv_home_doubt(handle);
     start(handle, NULL);
     handle->created = 0;
 }
@@ -243,8 +170,7 @@ static int look(lkv_handle *handle, char **text)
     int rc = lkv_is_there(handle->store, handle->id, &err);
 
     if (rc == LKV_ABSENT ||
-        (rc == LKV_FAILED &&
-         lkv_storage_db_failure(handle->storage, &why) == SQLITE_ERROR)) {
+        (rc == LKV_FAILED && lkv_home_failure(handle, &why) == SQLITE_ERROR)) {
         abandon(handle);
         rc = LKV_OK;
     }
@@ -254,13 +180,27 @@ static int look(lkv_handle *handle, char **text)
     return lkv_handle_status(handle, rc, &err, text);
 }
 
+/* The store of a table in memory, which a connection has none of before it uses it. */
+static int make_empty(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    lkv_bytes meta = {handle->meta, strlen(handle->meta)};
+    int rc = lkv_create(handle->storage, &lkv_os_sqlite, meta, &err);
+    handle->made = rc == LKV_OK;
+    return lkv_handle_status(handle, rc, &err, text);
+}
+
 /* Before the store is used. */
 static int may_use(lkv_handle *handle, int looks, char **text)
 {
-    if (lkv_storage_db_busy(handle->storage)) {
+    if (lkv_home_busy(handle)) {
         return unusable(handle, "they come back to the table itself", text);
     }
-    return looks ? look(handle, text) : SQLITE_OK;
+    if (looks) {
+        return look(handle, text);
+    }
+    return handle->home == LKV_HOME_MEMORY && !handle->made ? make_empty(handle, text)
+                                                            : SQLITE_OK;
 }
 
 int lkv_handle_refresh(lkv_handle *handle, char **text)
@@ -283,10 +223,21 @@ int lkv_handle_created(lkv_handle *handle, char **text)
     return rc;
 }
 
+/* Whether the handle is still that of its table. A CREATE may have been undone without
+ * a word, and an older table of that name be there again. */
+static int stands(const lkv_handle *handle)
+{
+    return handle->registry != NULL &&
+           lkv_handle_find(handle->registry, handle->schema, handle->table) == handle &&
+           sqlite3_table_column_metadata(handle->db, handle->schema, handle->table,
+                                         NULL, NULL, NULL, NULL, NULL,
+                                         NULL) == SQLITE_OK;
+}
+
 int lkv_handle_verify(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = lkv_verify(handle->store, lkv_storage_db_go_on, handle->storage, &err);
+    int rc = lkv_verify(handle->store, lkv_home_go_on, handle, &err);
     return lkv_handle_status(handle, rc, &err, text);
 }
 
@@ -304,6 +255,11 @@ int lkv_handle_sync(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
     int rc;
+    if (handle->created && handle->home != LKV_HOME_DATABASE && !stands(handle)) {
+        abandon(handle);
+        lkv_handle_detach(handle);
+        return SQLITE_OK;
+    }
     if (!lkv_in_transaction(handle->store)) {
         return SQLITE_OK;
     }
@@ -314,15 +270,19 @@ int lkv_handle_sync(lkv_handle *handle, char **text)
     return rc;
 }
 
-/* The transaction is over. When it was undone, a name that it gave is gone: whoever
- * connects now finds the tables under the old one, with a handle of its own. */
+/* The transaction is over, and undone or not. */
 static void leave(lkv_handle *handle, int undone)
 {
-    if (handle->renamed && undone) {
+    int gone = undone && handle->created && handle->home != LKV_HOME_DATABASE;
+    if (undone) {
+        undo_names(handle, -1);
+    }
+    lkv_handle_names_free(handle);
+    handle->created = handle->unsure = 0;
+    start(handle, NULL);
+    if (gone) {
         lkv_handle_detach(handle);
     }
-    handle->renamed = handle->created = handle->unsure = 0;
-    start(handle, NULL);
 }
 
 int lkv_handle_enter(lkv_handle *handle, const void *object, char **text)
@@ -338,7 +298,7 @@ void lkv_handle_commit(lkv_handle *handle)
 {
     if (lkv_in_transaction(handle->store)) {
         lkv_commit(handle->store);
-        lkv_storage_db_committed(handle->storage);
+        lkv_home_committed(handle);
     }
     leave(handle, 0);
 }
@@ -346,7 +306,7 @@ void lkv_handle_commit(lkv_handle *handle)
 void lkv_handle_rollback(lkv_handle *handle)
 {
     lkv_rollback(handle->store);
-    lkv_storage_db_doubt(handle->storage);
+    lkv_home_doubt(handle);
     leave(handle, 1);
 }
 
@@ -354,7 +314,7 @@ void lkv_handle_rollback(lkv_handle *handle)
  * a statement of the storage itself, whose savepoints are nobody's. */
 static int counts(const lkv_handle *handle, const void *object)
 {
-    return object == handle->leader && !lkv_storage_db_busy(handle->storage);
+    return object == handle->leader && !lkv_home_busy(handle);
 }
 
 static int first_mark_from(const lkv_handle *handle, int savepoint)
@@ -383,8 +343,9 @@ void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint)
     if (i < handle->mark_count) {
         handle->mark_count = i;
     }
-    if (handle->renamed_at > handle->mark_count) {
-        handle->renamed_at = handle->mark_count;
+    for (struct lkv_handle_name *name = handle->names;
+         name != NULL && name->marks > handle->mark_count; name = name->older) {
+        name->marks = handle->mark_count;
     }
 }
 
@@ -403,9 +364,11 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
     /* A mark of that number is left when SAVEPOINT failed in another table after this
      * one was told of it: SQLite does not take it back. */
     lkv_handle_release(handle, object, savepoint);
-    rc = lkv_handle_sync(handle, text);
-    if (rc != SQLITE_OK || !counts(handle, object)) {
-        return rc;
+    if (handle->home == LKV_HOME_DATABASE) {
+        rc = lkv_handle_sync(handle, text);
+        if (rc != SQLITE_OK || !counts(handle, object)) {
+            return rc;
+        }
     }
     if (handle->mark_count == handle->mark_capacity) {
         int capacity = handle->mark_capacity == 0 ? 4 : handle->mark_capacity * 2;
@@ -433,14 +396,11 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
 {
     int i = first_mark_from(handle, savepoint);
 
-    lkv_storage_db_doubt(handle->storage);
+    lkv_home_doubt(handle);
     if (!counts(handle, object)) {
         return;
     }
-    if (handle->renamed && (savepoint < handle->smallest || i < handle->renamed_at)) {
-        lkv_handle_detach(handle);
-        handle->renamed = 0;
-    }
+    undo_names(handle, savepoint < handle->smallest ? -1 : i);
     if (savepoint < handle->smallest) {
         lkv_rollback(handle->store);
         handle->mark_count = 0;

@@ -11,18 +11,35 @@
 #ifndef LKV_HANDLE_H
 #define LKV_HANDLE_H
 
-#include "../core/litekv.h"
+#include "declare.h"
 #include "sqlite3ext.h"
 
-typedef struct lkv_registry lkv_registry; /* the handles of one connection */
 typedef struct lkv_handle lkv_handle;
+
+/* The handles of one connection. */
+typedef struct lkv_registry {
+    lkv_handle *handles;
+    lkv_handle *dropped; /* dropped.c: in this transaction, the newest first */
+    int hears;           /* of this transaction */
+    int level;           /* the innermost savepoint, in SQLite's number; -1: none */
+    int references;      /* the module's, the functions', one of each handle */
+} lkv_registry;
 
 struct lkv_handle {
     lkv_registry *registry; /* NULL: found no more */
     lkv_handle *next;
     int references;
+    int kept;       /* 1: one of them is the registry's, for a table in memory */
+    int lost;       /* dropped, and nobody hears whether for good */
+    int dropped_at; /* in which savepoint */
     sqlite3 *db;
     char *schema, *table;
+    char *file; /* of the schema's database */
+    char *meta; /* the columns, as the store keeps them */
+    enum lkv_home home;
+    sqlite3_stmt *watch; /* home.c */
+    int failure;
+    int made; /* in memory: there is a store */
     lkv_storage *storage;
     lkv_store *store;
     struct lkv_handle_mark {
@@ -31,39 +48,58 @@ struct lkv_handle {
         uint32_t depth;
     } * marks;
     int mark_count, mark_capacity;
-    const void *leader; /* the vtab object that tells of SQLite's transaction, if any */
-    int created;        /* in this transaction: see handle.c */
-    uint8_t id[16];     /* of the store that was created */
-    int unsure;         /* a vtab object was connected since */
-    int renamed;        /* in this transaction, when `renamed_at` marks were there */
-    int renamed_at;
+    /* Who tells of SQLite's transaction, if anybody: a vtab object, or the registry for
+     * one that was dropped and came back. */
+    const void *leader;
+    int created;             /* in this transaction: see handle.c */
+    uint8_t id[16];          /* of the store that was created */
+    int unsure;              /* a vtab object was connected since */
+    struct lkv_handle_name { /* what it was called in this transaction, newest first */
+        struct lkv_handle_name *older;
+        int marks; /* that were there when it got another name */
+        char *text;
+    } * names;
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
     /* What a function and the command that it runs tell each other: command.c. */
     const lkv_source *source; /* to be imported; NULL: it is in the statement */
     sqlite3_int64 answer;
 };
 
+/* registry.c */
+
 /* A connection's registry, with one reference; every handle holds another. It is freed
- * with the last one that lkv_registry_free() gives back. */
+ * with the last one that lkv_registry_release() gives back. lkv_registry_free() gives
+ * back the module's, and the connection ends: tables in memory end with it. */
 lkv_registry *lkv_registry_new(void);
 void lkv_registry_hold(lkv_registry *registry);
+void lkv_registry_release(void *registry);
 void lkv_registry_free(void *registry);
 
-/* The handle of the table, one reference more. `fresh` is for xCreate: whatever handle
- * had the name before is found no more. Touches no table. SQLITE_NOMEM. */
+/* The handle of the table that is declared so, one reference more. `fresh` is for
+ * xCreate: whatever handle had the name before is found no more. Touches no table.
+ * SQLITE_NOMEM. */
 int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
-                    const char *table, uint64_t cache_bytes, int fresh,
+                    const char *table, const lkv_declaration *declaration, int fresh,
                     lkv_handle **out);
 /* The handle that lkv_handle_open() made for the table, or NULL; no reference. */
 lkv_handle *lkv_handle_find(const lkv_registry *registry, const char *schema,
                             const char *table);
 void lkv_handle_close(lkv_handle *handle);
 
+/* Takes the handle out of the registry: its name goes to another, or nowhere. Without
+ * a reference of the caller's it may be gone then. */
+void lkv_handle_detach(lkv_handle *handle);
+/* Puts it there: it is found before any other of its name. */
+void lkv_handle_attach(lkv_handle *handle, lkv_registry *registry);
+/* It is found before any other of its name from here on. */
+void lkv_handle_prefer(lkv_handle *handle);
+
+/* handle.c */
+
 /* For xCreate: the handle's store was made just now. */
 int lkv_handle_created(lkv_handle *handle, char **text);
 
-/* Takes the handle out of the registry: its name goes to another, or nowhere. */
-void lkv_handle_detach(lkv_handle *handle);
+void lkv_handle_names_free(lkv_handle *handle);
 
 /* The table has another name from here on, or until its transaction undoes it. */
 int lkv_handle_rename(lkv_handle *handle, const char *to);

@@ -15,7 +15,7 @@
  *      No row for NULL. Errors as of the other functions: see functions.c.
  */
 #include "functions.h"
-#include "storage_db.h"
+#include "home.h"
 #include "target.h"
 
 #include <string.h>
@@ -34,7 +34,7 @@ typedef struct objects_cursor {
     sqlite3_vtab_cursor base; /* SQLite's; first */
     lkv_object *row;
     sqlite3_int64 count, room, at;
-    lkv_storage *storage; /* while the rows are gathered */
+    lkv_handle *handle; /* while the rows are gathered */
 } objects_cursor;
 
 static int connect(sqlite3 *db, void *registry, int argc, const char *const *argv,
@@ -118,7 +118,7 @@ static int close_cursor(sqlite3_vtab_cursor *base)
 static int gather(void *arg, const lkv_object *object)
 {
     objects_cursor *at = arg;
-    int rc = lkv_storage_db_go_on(at->storage);
+    int rc = lkv_home_go_on(at->handle);
     if (rc != LKV_OK) {
         return rc;
     }
@@ -159,7 +159,7 @@ static int filter(sqlite3_vtab_cursor *base, int plan, const char *name, int arg
         rc = lkv_target_read(&target);
     }
     if (rc == SQLITE_OK) {
-        at->storage = target.handle->storage;
+        at->handle = target.handle;
         rc = lkv_list(target.handle->store, gather, at, &err);
         rc = lkv_target_status(&target, rc, &err);
     }

@@ -8,6 +8,7 @@
  * note. xSync may come again (a COMMIT that was BUSY), and xRollback may follow it (a
  * commit hook, another table's xSync).
  */
+#include "dropped.h"
 #include "storage_db.h"
 #include "table.h"
 
@@ -83,14 +84,18 @@ static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
     if (rc == SQLITE_OK) {
         rc = lkv_declaration_read(&table->declaration, argc, argv, text);
     }
+    if (rc == SQLITE_OK && lkv_home_external(table->declaration.home)) {
+        *text = sqlite3_mprintf("litekv: \"%w\": path and shm are not supported yet",
+                                table->name);
+        rc = SQLITE_ERROR;
+    }
     if (rc == SQLITE_OK) {
         table->values = sqlite3_malloc64((sqlite3_uint64)table->declaration.columns *
                                          sizeof(*table->values));
         rc = table->values == NULL ? SQLITE_NOMEM : declare(db, table, text);
     }
     if (rc == SQLITE_OK) {
-        rc = lkv_handle_open(registry, db, argv[1], argv[2],
-                             (uint64_t)table->declaration.cache_kib * 1024, fresh,
+        rc = lkv_handle_open(registry, db, argv[1], argv[2], &table->declaration, fresh,
                              &table->handle);
     }
     if (rc == SQLITE_OK) {
@@ -111,6 +116,14 @@ static int connect(sqlite3 *db, void *registry, int argc, const char *const *arg
     lkv_table *table;
     int rc = open_table(db, registry, argc, argv, 0, &table, text);
     *out = table == NULL ? NULL : &table->base;
+    return rc;
+}
+
+/* Makes a table in memory: its store is made when it is used. */
+static int create_memory(lkv_table *table, char **text)
+{
+    int rc = lkv_handle_refresh(table->handle, text);
+    table->handle->created = rc == SQLITE_OK;
     return rc;
 }
 
@@ -146,7 +159,8 @@ static int create(sqlite3 *db, void *registry, int argc, const char *const *argv
     int rc = open_table(db, registry, argc, argv, 1, &table, text);
 
     if (rc == SQLITE_OK) {
-        rc = create_store(db, table, text);
+        rc = table->handle->home == LKV_HOME_DATABASE ? create_store(db, table, text)
+                                                      : create_memory(table, text);
     }
     if (rc == SQLITE_OK) { /* a part of the transaction from here on, without xBegin */
         rc = lkv_handle_enter(table->handle, &table->base, text);
@@ -170,7 +184,15 @@ static int disconnect(sqlite3_vtab *base)
 static int destroy(sqlite3_vtab *base)
 {
     lkv_table *table = lkv_table_of(base);
-    int rc = lkv_storage_db_drop(table->db, table->schema, table->name);
+    int rc;
+    if (table->handle->home == LKV_HOME_MEMORY) {
+        rc = lkv_dropped_add(table->handle);
+        if (rc == SQLITE_OK) {
+            free_table(table);
+        }
+        return rc;
+    }
+    rc = lkv_storage_db_drop(table->db, table->schema, table->name);
     if (rc != SQLITE_OK) {
         return lkv_table_error(table, rc,
                                sqlite3_mprintf("litekv: \"%w\": %s", table->name,
@@ -180,6 +202,41 @@ static int destroy(sqlite3_vtab *base)
     lkv_handle_detach(table->handle);
     free_table(table);
     return SQLITE_OK;
+}
+
+/* Makes the table a part of SQLite's transaction, which RENAME by itself does not: by a
+ * statement that would write and finds nothing to write. */
+static int join(lkv_table *table, char **text)
+{
+    char *sql;
+    int rc;
+    if (table->handle->leader != NULL) {
+        return SQLITE_OK;
+    }
+    sql =
+        sqlite3_mprintf("INSERT INTO \"%w\".\"%w\"(\"%w\") SELECT NULL WHERE 0",
+                        table->schema, table->name, table->declaration.column[0].name);
+    rc = sql == NULL ? SQLITE_NOMEM : sqlite3_exec(table->db, sql, NULL, NULL, NULL);
+    sqlite3_free(sql);
+    if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
+        *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name,
+                                sqlite3_errmsg(table->db));
+    }
+    return rc;
+}
+
+/* Gives the shadow tables their new names. */
+static int rename_shadows(lkv_table *table, const char *to, char **text)
+{
+    int rc = lkv_handle_sync(table->handle, text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_storage_db_rename(table->db, table->schema, table->name, to);
+        if (rc != SQLITE_OK) {
+            *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name,
+                                    sqlite3_errmsg(table->db));
+        }
+    }
+    return rc;
 }
 
 static int rename_table(sqlite3_vtab *base, const char *to)
@@ -199,14 +256,8 @@ static int rename_table(sqlite3_vtab *base, const char *to)
     }
     rc = lkv_declaration_check_table(to, &text);
     if (rc == SQLITE_OK) {
-        rc = lkv_handle_sync(table->handle, &text);
-    }
-    if (rc == SQLITE_OK) {
-        rc = lkv_storage_db_rename(table->db, table->schema, table->name, to);
-        if (rc != SQLITE_OK) {
-            text = sqlite3_mprintf("litekv: \"%w\": %s", table->name,
-                                   sqlite3_errmsg(table->db));
-        }
+        rc = table->handle->home == LKV_HOME_DATABASE ? rename_shadows(table, to, &text)
+                                                      : join(table, &text);
     }
     if (rc == SQLITE_OK) {
         rc = lkv_handle_rename(table->handle, to);

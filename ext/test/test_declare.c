@@ -2,7 +2,7 @@
  * test_declare.c - the arguments of CREATE VIRTUAL TABLE: what is read from them, and
  * the text of every refusal.
  */
-#include "declare.h"
+#include "option.h"
 #include "unit.h"
 
 #define ARGUMENTS 8
@@ -121,7 +121,7 @@ static void shares(void)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         unsigned share = 4711;
-        int rc = lkv_declaration_share(cases[i].text, &share);
+        int rc = lkv_option_share(cases[i].text, &share);
         if (cases[i].share < 0 ? rc == SQLITE_OK
                                : rc != SQLITE_OK || share != (unsigned)cases[i].share) {
             unit_fault(__FILE__, __LINE__, "\"%s\" gives %d, %u", cases[i].text, rc,
@@ -163,6 +163,61 @@ static void columns_and_affinities(void)
     lkv_declaration_free(&declaration); /* harmless */
 }
 
+/* Where the bytes live, and what belongs to that. */
+static void homes(void)
+{
+    static const struct {
+        const char *arguments[ARGUMENTS];
+        enum lkv_home home;
+        const char *path;
+        unsigned mode;
+        int mapped;
+        enum lkv_sync sync;
+    } cases[] = {
+        {{NULL}, LKV_HOME_DATABASE, NULL, 0600, 1, LKV_SYNC_FULL},
+        {{"memory=off"}, LKV_HOME_DATABASE, NULL, 0600, 1, LKV_SYNC_FULL},
+        {{"MEMORY=On"}, LKV_HOME_MEMORY, NULL, 0600, 1, LKV_SYNC_FULL},
+        {{"path='a dir/b'"}, LKV_HOME_FILES, "a dir/b", 0600, 1, LKV_SYNC_FULL},
+        {{"mode=0664", "sync=Normal", "mmap=off", "path='/x'", "memory=off"},
+         LKV_HOME_FILES,
+         "/x",
+         0664,
+         0,
+         LKV_SYNC_NORMAL},
+        {{"shm='/Az.0_9-'", "mode='700'", "sync=OFF", "mmap=on"},
+         LKV_HOME_SHARED,
+         "/Az.0_9-",
+         0700,
+         1,
+         LKV_SYNC_OFF},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        lkv_declaration declaration;
+        char *text;
+        CHECK(declare(&declaration, cases[i].arguments, &text) == SQLITE_OK);
+        CHECK(declaration.home == cases[i].home);
+        CHECK(cases[i].path == NULL ? declaration.path == NULL
+                                    : strcmp(declaration.path, cases[i].path) == 0);
+        CHECK(declaration.mode == cases[i].mode);
+        CHECK(declaration.mapped == cases[i].mapped);
+        CHECK(declaration.sync == cases[i].sync);
+        lkv_declaration_free(&declaration);
+        sqlite3_free(text);
+    }
+}
+
+/* A name of shared memory has at most 200 bytes behind its slash. */
+static void long_names(void)
+{
+    char name[203];
+    memset(name, 'a', sizeof(name));
+    name[0] = '/';
+    name[201] = name[202] = 0;
+    CHECK(lkv_option_shared_name(name) == SQLITE_OK);
+    name[201] = 'a';
+    CHECK(lkv_option_shared_name(name) == SQLITE_ERROR);
+}
+
 typedef struct bad {
     const char *arguments[ARGUMENTS];
     const char *text;
@@ -191,7 +246,61 @@ static const bad refused[] = {
     {{"k", "\"updated_at\""},
      "litekv: column \"updated_at\": the name is reserved; choose another"},
     {{"speed = 9"},
-     "litekv: unknown option \"speed\"; options are auto_compact, cache"},
+     "litekv: unknown option \"speed\"; options are auto_compact, cache, memory, mmap, "
+     "mode, path, shm, sync"},
+    {{"memory=yes"},
+     "litekv: option \"memory\": \"yes\" is not a switch; give on or off"},
+    {{"path=x", "mmap=1"},
+     "litekv: option \"mmap\": \"1\" is not a switch; give on or off"},
+    {{"mode=0444", "path=x"},
+     "litekv: option \"mode\": \"0444\" is not the mode of a file; give three octal "
+     "digits, the first of them 6 or 7"},
+    {{"mode=07777", "path=x"},
+     "litekv: option \"mode\": \"07777\" is not the mode of a file; give three octal "
+     "digits, the first of them 6 or 7"},
+    {{"mode=1600", "path=x"},
+     "litekv: option \"mode\": \"1600\" is not the mode of a file; give three octal "
+     "digits, the first of them 6 or 7"},
+    {{"mode=68", "path=x"},
+     "litekv: option \"mode\": \"68\" is not the mode of a file; give three octal "
+     "digits, the first of them 6 or 7"},
+    {{"mode=608", "path=x"},
+     "litekv: option \"mode\": \"608\" is not the mode of a file; give three octal "
+     "digits, the first of them 6 or 7"},
+    {{"path=''"}, "litekv: option \"path\" is empty; give the path of a directory"},
+    {{"shm=cache"},
+     "litekv: option \"shm\": \"cache\" is not a name of shared memory; give a slash "
+     "and up to 200 letters, digits and characters of '._-'"},
+    {{"shm='/'"},
+     "litekv: option \"shm\": \"/\" is not a name of shared memory; give a slash and "
+     "up to 200 letters, digits and characters of '._-'"},
+    {{"shm='/..'"},
+     "litekv: option \"shm\": \"/..\" is not a name of shared memory; give a slash and "
+     "up to 200 letters, digits and characters of '._-'"},
+    {{"shm='/a/b'"},
+     "litekv: option \"shm\": \"/a/b\" is not a name of shared memory; give a slash "
+     "and up to 200 letters, digits and characters of '._-'"},
+    {{"sync=fast", "path=x"},
+     "litekv: option \"sync\": \"fast\" is not a kind of sync; give full, normal or "
+     "off"},
+    {{"path=x", "memory=on"},
+     "litekv: options \"memory\", \"path\" and \"shm\" exclude each other; give one "
+     "of them"},
+    {{"shm='/x'", "path=x"},
+     "litekv: options \"memory\", \"path\" and \"shm\" exclude each other; give one "
+     "of them"},
+    {{"memory=on", "shm='/x'"},
+     "litekv: options \"memory\", \"path\" and \"shm\" exclude each other; give one "
+     "of them"},
+    {{"sync=off"},
+     "litekv: option \"sync\" is for tables outside the database; give path or shm "
+     "too"},
+    {{"mmap=on", "memory=on"},
+     "litekv: option \"mmap\" is for tables outside the database; give path or shm "
+     "too"},
+    {{"mode=600", "memory=off"},
+     "litekv: option \"mode\" is for tables outside the database; give path or shm "
+     "too"},
     {{"cache=1", "cache=2"}, "litekv: option \"cache\" is given twice"},
     {{"auto_compact=0", "cache=2", "AUTO_COMPACT=0"},
      "litekv: option \"auto_compact\" is given twice"},
@@ -362,6 +471,8 @@ int main(void)
     UNIT_RUN(what_is_accepted);
     UNIT_RUN(shares);
     UNIT_RUN(share_of_a_table);
+    UNIT_RUN(homes);
+    UNIT_RUN(long_names);
     UNIT_RUN(columns_and_affinities);
     UNIT_RUN(what_is_refused);
     UNIT_RUN(sql_is_taken);
