@@ -196,11 +196,10 @@ static int may_use(lkv_handle *handle, int looks, char **text)
     if (lkv_home_busy(handle)) {
         return unusable(handle, "they come back to the table itself", text);
     }
-    if (looks) {
-        return look(handle, text);
+    if (handle->home == LKV_HOME_DATABASE) {
+        return looks ? look(handle, text) : SQLITE_OK;
     }
-    return handle->home == LKV_HOME_MEMORY && !handle->made ? make_empty(handle, text)
-                                                            : SQLITE_OK;
+    return handle->made ? SQLITE_OK : make_empty(handle, text);
 }
 
 int lkv_handle_refresh(lkv_handle *handle, char **text)
@@ -398,6 +397,12 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
 
     lkv_home_doubt(handle);
     if (!counts(handle, object)) {
+        return;
+    }
+    if (handle->created && handle->home != LKV_HOME_DATABASE &&
+        savepoint < handle->smallest) {
+        abandon(handle); /* older than the table */
+        lkv_handle_detach(handle);
         return;
     }
     undo_names(handle, savepoint < handle->smallest ? -1 : i);

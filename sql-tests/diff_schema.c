@@ -67,6 +67,9 @@ void diff_table_create(diff_world *world, int i)
         if (table->cache >= 0) {
             sqlite3_str_appendf(sql.text, ", cache=%d", table->cache);
         }
+        if (world->memory) {
+            sqlite3_str_appendall(sql.text, ", memory=on");
+        }
         sqlite3_str_appendall(sql.text, ")\4");
     }
     if (diff_pair(world, &sql) == SQLITE_OK) {

@@ -291,7 +291,7 @@ static void between(diff_world *world)
         refuse_commit(world);
         break;
     case 8:
-        if (world->shared) {
+        if (world->shared || world->memory) {
             diff_once(world, SQLITE_OK, "VACUUM %s", world->schema);
             diff_compare(world);
         }

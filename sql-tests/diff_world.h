@@ -95,7 +95,9 @@ typedef struct diff_world {
 
     const char *encoding, *journal, *schema, *base;
     int page_size;
-    bool utf16, shared, u_is_litekv, large, plain_like;
+    bool utf16, u_is_litekv, large, plain_like;
+    bool memory; /* the tables under test are in memory ... */
+    bool shared; /* ... or two connections see the same, in a file that may be copied */
     int cache_size;
     diff_pool pool;
 
