@@ -61,7 +61,13 @@ int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
         rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_LOOK,
                               posix->mode, &posix->lock_file);
     }
-    if (rc == ENOENT || rc == ENOTDIR) {
+    if (rc == ENOTDIR) {
+        posix->lock_file = -1;
+        return lkv_posix_error(posix, err, LKV_CANTOPEN,
+                               "something else is there, and no litekv store; give "
+                               "another path");
+    }
+    if (rc == ENOENT) {
         posix->lock_file = -1;
         return lkv_posix_error(posix, err, LKV_CANTOPEN,
                                "there is no store; put it back, or drop the table and "
@@ -394,6 +400,9 @@ static int remove_store(lkv_posix *posix, int directory, lkv_error *err)
 {
     int rc = lkv_posix_open_lock(posix, err);
 
+    if (rc == LKV_CANTOPEN && posix->absent) {
+        rc = lkv_posix_error(posix, err, LKV_CANTOPEN, "there is no store");
+    }
     if (rc == LKV_OK && posix->read_only) {
         rc = lkv_posix_error(posix, err, LKV_READONLY, "it may not be written");
     }

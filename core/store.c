@@ -170,6 +170,13 @@ int lkv_in_transaction(const lkv_store *store)
     return store->log.open;
 }
 
+int lkv_changed(const lkv_store *store)
+{
+    const lkv_log *log = &store->log;
+    return log->open &&
+           (lkv_log_changed(log) || log->at.revision != log->begin.at.revision);
+}
+
 static int look_up(lkv_store *store, lkv_bytes key, lkv_place *place, lkv_error *err)
 {
     lkv_log *log = &store->log;

@@ -131,8 +131,7 @@ int lkv_export(lkv_store *store, int (*put)(void *arg, lkv_bytes bytes), void *a
     uint8_t sum[8];
     int rc;
 
-    if (!log->known || (log->open && (lkv_log_changed(log) ||
-                                      log->at.revision != log->begin.at.revision))) {
+    if (!log->known || lkv_changed(store)) {
         return lkv_log_error(err, LKV_MISUSE,
                              log->known ? "the transaction has changed something"
                                         : "nothing was read yet");

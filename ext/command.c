@@ -11,7 +11,11 @@
  *                          litekv_export_index() gave, for the index. SQLITE_ERROR when
  *                          it is not one of this log; nothing is changed then.
  *   'integrity-check'      Reads all of log and index; SQLITE_CORRUPT_VTAB with the
- * first problem. 'rebuild'              Makes the index anew from the log.
+ *                          first problem.
+ *   'rebuild'              Makes the index anew from the log.
+ *   'sync=KIND'            How commits are synced from now on: as the option of CREATE
+ *                          VIRTUAL TABLE, which it wins over. SQLITE_ERROR for a table
+ *                          in the database or in memory.
  *
  * Names are read in any case; no row is written. What a command does belongs to the
  * transaction, and each can be interrupted, which undoes it. A function that runs one
@@ -184,6 +188,25 @@ static int integrity_check(call *of)
     return lkv_table_error(of->table, rc, text);
 }
 
+static int sync_kind(call *of)
+{
+    enum lkv_sync sync;
+    int rc;
+    if (!lkv_home_external(of->handle->home)) {
+        return refuse(of, sqlite3_mprintf("litekv: \"%w\": \"sync\" is for tables "
+                                          "outside the database",
+                                          of->table->name));
+    }
+    if (lkv_option_sync(of->argument, &sync) != SQLITE_OK) {
+        return refuse(of, sqlite3_mprintf("litekv: \"%w\": \"sync\": \"%s\" is not a "
+                                          "kind of sync; " LKV_SYNC_FORM,
+                                          of->table->name, of->argument));
+    }
+    rc = begin(of);
+    return rc != SQLITE_OK ? rc
+                           : end(of, lkv_set_sync(of->handle->store, sync, &of->err));
+}
+
 static int rebuild(call *of)
 {
     int rc = begin(of);
@@ -200,9 +223,13 @@ static const struct {
     const char *argument; /* what it is called, or NULL */
     int (*run)(call *of);
 } commands[] = {
-    {"auto_compact", "SHARE", auto_compact},    {"compact", NULL, compact},
-    {"compact", "BYTES", compact_some},         {"import", NULL, import},
-    {"integrity-check", NULL, integrity_check}, {"rebuild", NULL, rebuild},
+    {"auto_compact", "SHARE", auto_compact},
+    {"compact", NULL, compact},
+    {"compact", "BYTES", compact_some},
+    {"import", NULL, import},
+    {"integrity-check", NULL, integrity_check},
+    {"rebuild", NULL, rebuild},
+    {"sync", "KIND", sync_kind},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

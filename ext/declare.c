@@ -377,6 +377,18 @@ void lkv_declaration_free(lkv_declaration *declaration)
     memset(declaration, 0, sizeof(*declaration));
 }
 
+char *lkv_declaration_columns(const lkv_declaration *declaration)
+{
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    for (int i = 0; i < declaration->columns; i++) {
+        const lkv_column *column = &declaration->column[i];
+        sqlite3_str_appendf(text, "%s\"%w\"%s%s", i == 0 ? "(" : ", ", column->name,
+                            column->type[0] == 0 ? "" : " ", column->type);
+    }
+    sqlite3_str_appendall(text, ")");
+    return sqlite3_str_finish(text);
+}
+
 char *lkv_declaration_sql(const lkv_declaration *declaration, const char *table)
 {
     sqlite3_str *sql = sqlite3_str_new(NULL);

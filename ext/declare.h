@@ -52,6 +52,9 @@ void lkv_declaration_free(lkv_declaration *declaration);
  * releases have hidden columns of their own. Results as above. */
 int lkv_declaration_check_table(const char *name, char **text);
 
+/* The columns as a store outside of the database keeps them; NULL without memory. */
+char *lkv_declaration_columns(const lkv_declaration *declaration);
+
 /* The CREATE TABLE text for sqlite3_declare_vtab(); NULL without memory. */
 char *lkv_declaration_sql(const lkv_declaration *declaration, const char *table);
 

@@ -54,11 +54,16 @@ int lkv_dropped_add(lkv_handle *handle)
         handle->leader = registry;
         return SQLITE_OK;
     }
-    if (lkv_in_transaction(handle->store)) {
+    if (lkv_changed(handle->store)) {
         return SQLITE_LOCKED;
     }
+    handle->created = 0; /* a store that it made is left */
     lkv_handle_rollback(handle);
-    handle->lost = 1;
+    if (handle->home == LKV_HOME_MEMORY) {
+        handle->lost = 1;
+    } else {
+        lkv_handle_detach(handle);
+    }
     return SQLITE_OK;
 }
 

@@ -20,6 +20,7 @@
 #include "functions.h"
 #include "home.h"
 #include "os_sqlite.h"
+#include "path.h"
 #include "target.h"
 
 #include "../core/onefile.h"
@@ -76,7 +77,7 @@ static int take_path(transfer *at, sqlite3 *db, sqlite3_value *argument)
 {
     int is_text = sqlite3_value_type(argument) == SQLITE_TEXT;
     const char *text = (const char *)sqlite3_value_text(argument);
-    const char *main_file, *slash;
+    int rc;
 
     if (text == NULL) {
         return SQLITE_NOMEM;
@@ -85,21 +86,9 @@ static int take_path(transfer *at, sqlite3 *db, sqlite3_value *argument)
         strlen(text) != (size_t)sqlite3_value_bytes(argument)) {
         return refuse(at, sqlite3_mprintf("litekv: \"%w\": that is no path", text));
     }
-    if (*text == '/') {
-        at->path = sqlite3_mprintf("%s", text);
-    } else {
-        main_file = sqlite3_db_filename(db, "main");
-        slash = main_file == NULL ? NULL : strrchr(main_file, '/');
-        if (slash == NULL) {
-            return refuse(at, sqlite3_mprintf(
-                                  "litekv: \"%w\": the path is relative, and the main "
-                                  "database is not a file; give an absolute one",
-                                  text));
-        }
-        at->path =
-            sqlite3_mprintf("%.*s/%s", (int)(slash - main_file), main_file, text);
-    }
-    return at->path == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    rc = lkv_path_of(db, "main", text, &at->path);
+    return rc == SQLITE_NOTFOUND ? refuse(at, sqlite3_mprintf(LKV_PATH_RELATIVE, text))
+                                 : rc;
 }
 
 static void end(transfer *at, sqlite3_context *context, int rc)

@@ -25,6 +25,8 @@
  *   litekv_export_index(t), litekv_export_index(t, path[, 'replace']),
  *   litekv_import_index(t, path or BLOB)
  *      See export.c.
+ *   litekv_remove(name)
+ *      See remove.c.
  *   litekv_segments(t)
  *      Table-valued: see tables.c.
  *
@@ -69,11 +71,12 @@ static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
         "\"dead_bytes\":%lld,\"segments\":%lld,\"parts\":%lld,\"runs\":%lld,"
         "\"revision\":%lld,\"index_bytes\":%lld,\"cache_bytes\":%lld,"
         "\"cache_limit\":%lld,\"compact_left\":%lld,\"compact_gain\":%lld,"
-        "\"torn_bytes\":0,\"sync\":\"%s\"}",
+        "\"torn_bytes\":%lld,\"sync\":\"%s\"}",
         stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes, dead,
         stats->segments, stats->parts, stats->runs, stats->revision,
         stats->index_memory + stats->run_bytes, cached, limit, stats->compact_left,
-        beyond(stats->log_bytes, compacted), lkv_home_sync(handle));
+        beyond(stats->log_bytes, compacted), lkv_home_torn(handle),
+        lkv_home_sync(handle));
 }
 
 static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)
@@ -178,6 +181,7 @@ static const struct {
     {"litekv_export_index", 2, SQLITE_DIRECTONLY, lkv_export_index_file},
     {"litekv_export_index", 3, SQLITE_DIRECTONLY, lkv_export_index_file},
     {"litekv_import_index", 2, SQLITE_DIRECTONLY, lkv_import_index},
+    {"litekv_remove", 1, SQLITE_DIRECTONLY, lkv_remove},
 };
 
 int lkv_functions_register(sqlite3 *db, lkv_registry *registry)

@@ -12,6 +12,9 @@ void lkv_export_index(sqlite3_context *context, int argc, sqlite3_value **argv);
 void lkv_export_index_file(sqlite3_context *context, int argc, sqlite3_value **argv);
 void lkv_import_index(sqlite3_context *context, int argc, sqlite3_value **argv);
 
+/* remove.c */
+void lkv_remove(sqlite3_context *context, int argc, sqlite3_value **argv);
+
 /* tables.c: litekv_segments(t). */
 const sqlite3_module *lkv_segments_module(void);
 

@@ -19,6 +19,7 @@
  */
 #include "handle.h"
 
+#include "external.h"
 #include "home.h"
 #include "os_sqlite.h"
 
@@ -95,12 +96,8 @@ static int unusable(const lkv_handle *handle, const char *why, char **text)
     return SQLITE_CORRUPT_VTAB;
 }
 
-int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,
-                      char **text)
+int lkv_handle_code(int status)
 {
-    const char *why = "";
-    int code;
-
     switch ((enum lkv_status)status) {
     case LKV_OK:
     case LKV_ABSENT:
@@ -109,38 +106,43 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
         return SQLITE_NOMEM;
     case LKV_TOO_BIG:
         return SQLITE_TOOBIG;
-    case LKV_FAILED:
-        code = lkv_home_failure(handle, &why);
-        if (code == SQLITE_ERROR && handle->home == LKV_HOME_DATABASE) {
-            return unusable(handle, why, text);
-        }
-        *text = sqlite3_mprintf("%s", why);
-        return code;
     case LKV_BUSY:
         return SQLITE_BUSY;
     case LKV_BUSY_SNAPSHOT:
         return SQLITE_BUSY_SNAPSHOT;
     case LKV_FULL:
-        code = SQLITE_FULL;
-        break;
+        return SQLITE_FULL;
     case LKV_READONLY:
-        code = SQLITE_READONLY;
-        break;
+        return SQLITE_READONLY;
     case LKV_CANTOPEN:
-        code = SQLITE_CANTOPEN;
-        break;
+        return SQLITE_CANTOPEN;
     case LKV_CORRUPT:
-        code = SQLITE_CORRUPT_VTAB;
-        break;
+        return SQLITE_CORRUPT_VTAB;
     case LKV_IO:
-        code = SQLITE_IOERR;
-        break;
+        return SQLITE_IOERR;
+    case LKV_FAILED:
     case LKV_MISUSE:
     default:
-        code = SQLITE_MISUSE;
-        break;
+        return SQLITE_MISUSE;
     }
-    *text = sqlite3_mprintf("litekv: \"%s\": %s", handle->table, err->text);
+}
+
+int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,
+                      char **text)
+{
+    const char *why = "";
+    int code = lkv_handle_code(status);
+
+    if (status == LKV_FAILED) {
+        code = lkv_home_failure(handle, &why);
+        if (code == SQLITE_ERROR && handle->home == LKV_HOME_DATABASE) {
+            return unusable(handle, why, text);
+        }
+        *text = sqlite3_mprintf("%s", why);
+    } else if (code != SQLITE_OK && code != SQLITE_NOMEM && code != SQLITE_TOOBIG &&
+               (code & 0xff) != SQLITE_BUSY) { /* these say it all */
+        *text = sqlite3_mprintf("litekv: \"%s\": %s", handle->table, err->text);
+    }
     return code;
 }
 
@@ -156,6 +158,9 @@ static void start(lkv_handle *handle, const void *leader)
  * CREATE leads no more: it is told of too little. */
 static void abandon(lkv_handle *handle)
 {
+    if (lkv_home_external(handle->home)) {
+        lkv_external_unmake(handle);
+    }
     lkv_rollback(handle->store);
     lkv_home_doubt(handle);
     start(handle, NULL);
@@ -199,13 +204,18 @@ static int may_use(lkv_handle *handle, int looks, char **text)
     if (handle->home == LKV_HOME_DATABASE) {
         return looks ? look(handle, text) : SQLITE_OK;
     }
-    return handle->made ? SQLITE_OK : make_empty(handle, text);
+    return handle->home != LKV_HOME_MEMORY || handle->made ? SQLITE_OK
+                                                           : make_empty(handle, text);
 }
 
 int lkv_handle_refresh(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = may_use(handle, handle->unsure, text);
+    int rc;
+    if (lkv_home_external(handle->home)) {
+        return lkv_external_refresh(handle, text);
+    }
+    rc = may_use(handle, handle->unsure, text);
     if (rc == SQLITE_OK) {
         rc = lkv_handle_status(handle, lkv_refresh(handle->store, &err), &err, text);
     }
@@ -243,7 +253,11 @@ int lkv_handle_verify(lkv_handle *handle, char **text)
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc = may_use(handle, handle->unsure, text);
+    int rc;
+    if (lkv_home_external(handle->home)) {
+        return lkv_external_begin(handle, text);
+    }
+    rc = may_use(handle, handle->unsure, text);
     if (rc == SQLITE_OK && !lkv_in_transaction(handle->store)) {
         rc = lkv_handle_status(handle, lkv_begin(handle->store, 0, &err), &err, text);
     }
@@ -277,10 +291,19 @@ static void leave(lkv_handle *handle, int undone)
         undo_names(handle, -1);
     }
     lkv_handle_names_free(handle);
+    if (lkv_home_external(handle->home)) {
+        if (gone) {
+            lkv_external_unmake(handle);
+        }
+        handle->made = 0;
+    }
     handle->created = handle->unsure = 0;
     start(handle, NULL);
     if (gone) {
         lkv_handle_detach(handle);
+    } else if (handle->kept && handle->home != LKV_HOME_MEMORY) {
+        handle->kept = 0; /* it was dropped, and came back in time: dropped.c */
+        lkv_handle_close(handle);
     }
 }
 
@@ -289,6 +312,27 @@ int lkv_handle_enter(lkv_handle *handle, const void *object, char **text)
     int rc = may_use(handle, handle->unsure, text);
     if (rc == SQLITE_OK && handle->leader == NULL) {
         start(handle, object);
+    }
+    return rc;
+}
+
+/* DROP TABLE comes here too, and must be possible whatever the store is like. Who wants
+ * to write in it will see. */
+int lkv_handle_lock(lkv_handle *handle, const void *object, char **text)
+{
+    int rc;
+    if (!lkv_home_external(handle->home) || handle->joining) {
+        return SQLITE_OK;
+    }
+    rc = lkv_external_begin(handle, text);
+    if (rc != SQLITE_OK && rc != SQLITE_NOMEM && rc != SQLITE_INTERRUPT &&
+        (rc & 0xff) != SQLITE_BUSY) {
+        sqlite3_free(*text);
+        *text = NULL;
+        return SQLITE_OK;
+    }
+    if (rc != SQLITE_OK && handle->leader == object) {
+        leave(handle, 1); /* SQLite takes it for no part of its transaction */
     }
     return rc;
 }
@@ -389,6 +433,15 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
     return SQLITE_OK;
 }
 
+static void undo_all(lkv_handle *handle)
+{
+    if (lkv_home_external(handle->home)) {
+        lkv_external_undo(handle);
+    } else {
+        lkv_rollback(handle->store);
+    }
+}
+
 /* SQLite's numbers have gaps: it goes back to the oldest mark that is not older than
  * the savepoint. A savepoint below all that were seen is older than the first write. */
 void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint)
@@ -407,14 +460,14 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
     }
     undo_names(handle, savepoint < handle->smallest ? -1 : i);
     if (savepoint < handle->smallest) {
-        lkv_rollback(handle->store);
+        undo_all(handle);
         handle->mark_count = 0;
     } else if (i < handle->mark_count) {
         struct lkv_handle_mark *mark = &handle->marks[i];
         if (mark->began) {
             lkv_rollback_to(handle->store, mark->depth);
         } else {
-            lkv_rollback(handle->store);
+            undo_all(handle);
         }
         mark->savepoint = savepoint;
         handle->mark_count = i + 1;

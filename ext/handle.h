@@ -36,10 +36,13 @@ struct lkv_handle {
     char *schema, *table;
     char *file; /* of the schema's database */
     char *meta; /* the columns, as the store keeps them */
+    char *path; /* of a store outside; NULL: relative to what is not a file */
     enum lkv_home home;
     sqlite3_stmt *watch; /* home.c */
     int failure;
-    int made; /* in memory: there is a store */
+    int made;    /* in memory: there is a store; outside: by this transaction */
+    int cursors; /* that are open */
+    int seen;    /* outside: one of them reads; what it sees is all that is seen */
     lkv_storage *storage;
     lkv_store *store;
     struct lkv_handle_mark {
@@ -54,6 +57,7 @@ struct lkv_handle {
     int created;             /* in this transaction: see handle.c */
     uint8_t id[16];          /* of the store that was created */
     int unsure;              /* a vtab object was connected since */
+    int joining;             /* xBegin comes for no statement that writes */
     struct lkv_handle_name { /* what it was called in this transaction, newest first */
         struct lkv_handle_name *older;
         int marks; /* that were there when it got another name */
@@ -113,6 +117,8 @@ int lkv_handle_begin(lkv_handle *handle, char **text);
 /* SQLite's transaction and savepoints, in its numbers. The first vtab object that
  * enters it leads: what the others are told of savepoints is passed over. */
 int lkv_handle_enter(lkv_handle *handle, const void *object, char **text);
+/* After that, for a table outside of the database: takes the lock of a writer. */
+int lkv_handle_lock(lkv_handle *handle, const void *object, char **text);
 int lkv_handle_sync(lkv_handle *handle, char **text);
 void lkv_handle_commit(lkv_handle *handle);
 void lkv_handle_rollback(lkv_handle *handle);
@@ -124,7 +130,8 @@ void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint);
 /* Reads everything; after lkv_handle_refresh(). */
 int lkv_handle_verify(lkv_handle *handle, char **text);
 
-/* SQLite's code for core's `status`, and its message. */
+/* SQLite's code for core's `status` (not LKV_FAILED), and with its message. */
+int lkv_handle_code(int status);
 int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,
                       char **text);
 

@@ -9,6 +9,8 @@
 #include "os_sqlite.h"
 #include "storage_db.h"
 
+#include "../core/storage_posix.h"
+
 SQLITE_EXTENSION_INIT3
 
 #define MEMORY_BLOCK 4096u /* of runs; nothing depends on it */
@@ -20,6 +22,18 @@ int lkv_home_open(lkv_handle *handle, const lkv_declaration *declaration)
                                               (uint64_t)declaration->cache_kib * 1024,
                                               &lkv_os_sqlite);
         return handle->storage == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    if (lkv_home_external(handle->home)) {
+        lkv_posix_options options = {
+            .path = handle->path == NULL ? "/" : handle->path, /* never used then */
+            .shared_memory = handle->home == LKV_HOME_SHARED,
+            .mode = declaration->mode,
+            .mapped = declaration->mapped,
+            .cache_bytes = (uint64_t)declaration->cache_kib * 1024};
+        return lkv_storage_posix_open(&lkv_os_sqlite, &options, &handle->storage) ==
+                       LKV_OK
+                   ? SQLITE_OK
+                   : SQLITE_NOMEM;
     }
     if (lkv_storage_mem_open(&lkv_os_sqlite, MEMORY_BLOCK, &handle->storage) !=
         LKV_OK) {
@@ -35,6 +49,8 @@ void lkv_home_close(lkv_handle *handle)
     lkv_home_rest(handle);
     if (handle->home == LKV_HOME_DATABASE) {
         lkv_storage_db_close(handle->storage);
+    } else if (lkv_home_external(handle->home)) {
+        lkv_storage_posix_close(handle->storage);
     } else {
         lkv_storage_mem_close(handle->storage);
     }
@@ -105,10 +121,22 @@ uint64_t lkv_home_cached(const lkv_handle *handle, uint64_t *limit)
     *limit = 0;
     return handle->home == LKV_HOME_DATABASE
                ? lkv_storage_db_cached(handle->storage, limit)
+           : lkv_home_external(handle->home)
+               ? lkv_storage_posix_cached(handle->storage, limit)
                : 0;
+}
+
+uint64_t lkv_home_torn(const lkv_handle *handle)
+{
+    return lkv_home_external(handle->home) ? lkv_storage_posix_torn(handle->storage)
+                                           : 0;
 }
 
 const char *lkv_home_sync(const lkv_handle *handle)
 {
-    return handle->home == LKV_HOME_DATABASE ? "database" : "memory";
+    static const char *const words[] = {
+        [LKV_SYNC_FULL] = "full", [LKV_SYNC_NORMAL] = "normal", [LKV_SYNC_OFF] = "off"};
+    return handle->home == LKV_HOME_DATABASE ? "database"
+           : handle->home == LKV_HOME_MEMORY ? "memory"
+                                             : words[lkv_sync_of(handle->store)];
 }

@@ -31,6 +31,8 @@ void lkv_home_rest(lkv_handle *handle);
 
 /* Bytes of memory that copies of blocks take, and their bound. */
 uint64_t lkv_home_cached(const lkv_handle *handle, uint64_t *limit);
+/* Bytes behind the last commit that belonged to none when the store was opened. */
+uint64_t lkv_home_torn(const lkv_handle *handle);
 /* How far a commit has come when it is one: a word. */
 const char *lkv_home_sync(const lkv_handle *handle);
 

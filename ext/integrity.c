@@ -38,7 +38,7 @@ int lkv_integrity(sqlite3_vtab *base, const char *schema, const char *name, int 
 
     (void)schema;
     (void)name;
-    if (rc == SQLITE_CORRUPT_VTAB && text != NULL) {
+    if ((rc == SQLITE_CORRUPT_VTAB || rc == SQLITE_CANTOPEN) && text != NULL) {
         *problem = text;
         return SQLITE_OK;
     }

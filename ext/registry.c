@@ -12,6 +12,7 @@
 #include "home.h"
 
 #include "os_sqlite.h"
+#include "path.h"
 
 #include <limits.h>
 #include <string.h>
@@ -119,6 +120,7 @@ static void destroy(lkv_handle *handle)
     sqlite3_free(handle->table);
     sqlite3_free(handle->file);
     sqlite3_free(handle->meta);
+    sqlite3_free(handle->path);
     sqlite3_free(handle);
 }
 
@@ -181,17 +183,44 @@ static void sweep(lkv_registry *registry)
 /* Whether a handle is of the table that is declared so: another connection may have
  * dropped the one that it was made for, and made another. */
 static int is_of(const lkv_handle *handle, const lkv_declaration *declaration,
-                 const char *meta)
+                 const char *meta, const char *path)
 {
     if (handle->home != declaration->home) {
         return 0;
     }
-    return handle->home == LKV_HOME_DATABASE ||
-           (strcmp(handle->meta, meta) == 0 && same_file(handle));
+    if (handle->home == LKV_HOME_DATABASE) {
+        return 1;
+    }
+    return strcmp(handle->meta, meta) == 0 &&
+           (path == NULL || handle->path == NULL ? path == handle->path
+                                                 : strcmp(path, handle->path) == 0) &&
+           same_file(handle);
+}
+
+/* What the handle of a declaration needs to know: to be freed by sqlite3_free(). */
+typedef struct known {
+    char *meta, *path;
+} known;
+
+static int know(known *of, sqlite3 *db, const char *schema,
+                const lkv_declaration *declaration)
+{
+    int rc = SQLITE_OK;
+    memset(of, 0, sizeof(*of));
+    of->meta = lkv_home_external(declaration->home)
+                   ? lkv_declaration_columns(declaration)
+                   : lkv_declaration_sql(declaration, "");
+    if (declaration->home == LKV_HOME_FILES) {
+        rc = lkv_path_of(db, schema, declaration->path, &of->path);
+    } else if (declaration->home == LKV_HOME_SHARED) {
+        of->path = sqlite3_mprintf("%s", declaration->path);
+        rc = of->path == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    return of->meta == NULL || rc == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
 }
 
 static int make(lkv_registry *registry, sqlite3 *db, const char *schema,
-                const char *table, const lkv_declaration *declaration, char **meta,
+                const char *table, const lkv_declaration *declaration, known *of,
                 lkv_handle **out)
 {
     lkv_handle *handle = sqlite3_malloc64(sizeof(*handle));
@@ -209,8 +238,9 @@ static int make(lkv_registry *registry, sqlite3 *db, const char *schema,
     handle->schema = sqlite3_mprintf("%s", schema);
     handle->table = sqlite3_mprintf("%s", table);
     handle->file = sqlite3_mprintf("%s", file == NULL ? "" : file);
-    handle->meta = *meta;
-    *meta = NULL;
+    handle->meta = of->meta;
+    handle->path = of->path;
+    memset(of, 0, sizeof(*of));
     if (handle->schema == NULL || handle->table == NULL || handle->file == NULL ||
         lkv_home_open(handle, declaration) != SQLITE_OK ||
         lkv_open(handle->storage, &lkv_os_sqlite, &handle->store) != LKV_OK) {
@@ -229,16 +259,16 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
                     const char *table, const lkv_declaration *declaration, int fresh,
                     lkv_handle **out)
 {
-    char *meta = lkv_declaration_sql(declaration, "");
     lkv_handle *handle;
-    int rc = SQLITE_OK;
+    known of;
+    int rc = know(&of, db, schema, declaration);
 
-    if (meta == NULL) {
-        return SQLITE_NOMEM;
+    if (rc != SQLITE_OK) {
+        goto done;
     }
     sweep(registry);
     while ((handle = lkv_handle_find(registry, schema, table)) != NULL &&
-           (fresh || !is_of(handle, declaration, meta))) {
+           (fresh || !is_of(handle, declaration, of.meta, of.path))) {
         lkv_handle_detach(handle);
     }
     if (handle != NULL) {
@@ -247,8 +277,10 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
         handle->lost = 0;
         *out = handle;
     } else {
-        rc = make(registry, db, schema, table, declaration, &meta, out);
+        rc = make(registry, db, schema, table, declaration, &of, out);
     }
-    sqlite3_free(meta);
+done:
+    sqlite3_free(of.meta);
+    sqlite3_free(of.path);
     return rc;
 }

@@ -1,6 +1,7 @@
 /*
  * scan.c - the methods of a cursor: from ranges of keys to rows.
  */
+#include "external.h"
 #include "range.h"
 #include "table.h"
 
@@ -37,6 +38,7 @@ int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
     at->table = table;
     at->handle = table->handle;
     at->handle->references++;
+    at->handle->cursors++;
     at->eof = 1;
     *out = &at->base;
     return SQLITE_OK;
@@ -47,6 +49,8 @@ int lkv_scan_close(sqlite3_vtab_cursor *base)
     scan *at = (scan *)base;
     lkv_cursor_close(at->cursor);
     lkv_ranges_free(&at->ranges);
+    at->handle->cursors--;
+    at->handle->seen = at->handle->seen && at->handle->cursors > 0;
     lkv_handle_close(at->handle);
     sqlite3_free(at);
     return SQLITE_OK;
@@ -117,6 +121,7 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     if (rc != SQLITE_OK) {
         return lkv_table_error(at->table, rc, text);
     }
+    lkv_external_see(at->handle);
     lkv_ranges_clear(&at->ranges);
     rc = lkv_ranges_plan(&at->ranges, plan, at->table->declaration.column[0].affinity,
                          argv);

@@ -9,6 +9,7 @@
  * commit hook, another table's xSync).
  */
 #include "dropped.h"
+#include "external.h"
 #include "storage_db.h"
 #include "table.h"
 
@@ -53,7 +54,10 @@ static int declare(sqlite3 *db, lkv_table *table, char **text)
         rc = sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
     }
     if (rc == SQLITE_OK) {
-        rc = sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
+        /* A database from elsewhere must not come to files by a view or trigger. */
+        rc = sqlite3_vtab_config(db, lkv_home_external(table->declaration.home)
+                                         ? SQLITE_VTAB_DIRECTONLY
+                                         : SQLITE_VTAB_INNOCUOUS);
     }
     if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
         *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
@@ -84,11 +88,6 @@ static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
     if (rc == SQLITE_OK) {
         rc = lkv_declaration_read(&table->declaration, argc, argv, text);
     }
-    if (rc == SQLITE_OK && lkv_home_external(table->declaration.home)) {
-        *text = sqlite3_mprintf("litekv: \"%w\": path and shm are not supported yet",
-                                table->name);
-        rc = SQLITE_ERROR;
-    }
     if (rc == SQLITE_OK) {
         table->values = sqlite3_malloc64((sqlite3_uint64)table->declaration.columns *
                                          sizeof(*table->values));
@@ -101,6 +100,7 @@ static int open_table(sqlite3 *db, lkv_registry *registry, int argc,
     if (rc == SQLITE_OK) {
         lkv_auto_compact_fallback(table->handle->store,
                                   table->declaration.auto_compact);
+        lkv_sync_fallback(table->handle->store, table->declaration.sync);
     }
     if (rc != SQLITE_OK) {
         free_table(table);
@@ -160,12 +160,15 @@ static int create(sqlite3 *db, void *registry, int argc, const char *const *argv
 
     if (rc == SQLITE_OK) {
         rc = table->handle->home == LKV_HOME_DATABASE ? create_store(db, table, text)
-                                                      : create_memory(table, text);
+             : table->handle->home == LKV_HOME_MEMORY
+                 ? create_memory(table, text)
+                 : lkv_external_make(table->handle, text);
     }
     if (rc == SQLITE_OK) { /* a part of the transaction from here on, without xBegin */
         rc = lkv_handle_enter(table->handle, &table->base, text);
     }
-    if (rc != SQLITE_OK) {
+    if (rc != SQLITE_OK && table != NULL) {
+        lkv_handle_detach(table->handle);
         free_table(table);
         table = NULL;
     }
@@ -179,18 +182,37 @@ static int disconnect(sqlite3_vtab *base)
     return SQLITE_OK;
 }
 
+/* The rows of a table in memory wait for the outcome of the transaction; so does a
+ * store that it made. Else a store outside is left as it is. SQLite asks for no text
+ * here. */
+static int forget(lkv_table *table)
+{
+    lkv_handle *handle = table->handle;
+    int rc = SQLITE_OK;
+
+    if (lkv_home_external(handle->home) && lkv_changed(handle->store)) {
+        return SQLITE_LOCKED; /* what is pending would be lost */
+    }
+    if (handle->home == LKV_HOME_MEMORY || handle->created) {
+        rc = lkv_dropped_add(handle);
+    } else {
+        lkv_handle_rollback(handle);
+        lkv_handle_detach(handle);
+    }
+    if (rc == SQLITE_OK) {
+        free_table(table);
+    }
+    return rc;
+}
+
 /* What is pending goes with the table. What a savepoint may bring back was written when
  * the savepoint began (handle.c). */
 static int destroy(sqlite3_vtab *base)
 {
     lkv_table *table = lkv_table_of(base);
     int rc;
-    if (table->handle->home == LKV_HOME_MEMORY) {
-        rc = lkv_dropped_add(table->handle);
-        if (rc == SQLITE_OK) {
-            free_table(table);
-        }
-        return rc;
+    if (table->handle->home != LKV_HOME_DATABASE) {
+        return forget(table);
     }
     rc = lkv_storage_db_drop(table->db, table->schema, table->name);
     if (rc != SQLITE_OK) {
@@ -216,7 +238,9 @@ static int join(lkv_table *table, char **text)
     sql =
         sqlite3_mprintf("INSERT INTO \"%w\".\"%w\"(\"%w\") SELECT NULL WHERE 0",
                         table->schema, table->name, table->declaration.column[0].name);
+    table->handle->joining = 1;
     rc = sql == NULL ? SQLITE_NOMEM : sqlite3_exec(table->db, sql, NULL, NULL, NULL);
+    table->handle->joining = 0;
     sqlite3_free(sql);
     if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
         *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name,
@@ -267,9 +291,13 @@ static int rename_table(sqlite3_vtab *base, const char *to)
 
 static int begin(sqlite3_vtab *base)
 {
-    /* The store's own transaction begins with the first write. */
+    /* The store's own transaction begins with the first write, unless others could
+     * write before. */
     char *text = NULL;
     int rc = lkv_handle_enter(lkv_table_of(base)->handle, base, &text);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_lock(lkv_table_of(base)->handle, base, &text);
+    }
     return lkv_table_error(lkv_table_of(base), rc, text);
 }
 
