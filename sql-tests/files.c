@@ -52,6 +52,22 @@ int lkv_files_remove_dir(const char *dir)
     return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 ? 0 : -1;
 }
 
+void lkv_files_remove_shared(const char *prefix)
+{
+    DIR *dir = opendir("/dev/shm");
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
+            char *path = join("/dev/shm", entry->d_name);
+            remove(path);
+            free(path);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+}
+
 static int copy_file(const char *from, const char *to)
 {
     int result = -1;

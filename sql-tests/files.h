@@ -13,6 +13,8 @@
 char *lkv_files_make_dir(void);
 /* With all that is in it. 0, or -1 when something stays. */
 int lkv_files_remove_dir(const char *dir);
+/* What is left of POSIX shared memory whose names begin so. */
+void lkv_files_remove_shared(const char *prefix);
 /* The files of one directory into another, and those in directories below; all but the
  * shared memory of SQLite's WAL, which dies with the last process that used it. */
 int lkv_files_copy_dir(const char *from, const char *to);

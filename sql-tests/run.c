@@ -56,7 +56,8 @@
  *   require sqlite N       skip the rest of the file below SQLite N, as 3044000
  *
  * `$DIR` in SQL and in the first line of a record stands for the directory, `$DB` for
- * the database file in it. Several statements in a record run up to the first error;
+ * the database file in it, `$SHM` for a name of POSIX shared memory that no other file
+ * uses. Several statements in a record run up to the first error;
  * the last of them gives the result, and only the last may be the one that `statement
  * error` expects. Only statement, query, plan and changes count when they pass; every
  * word counts when it fails.

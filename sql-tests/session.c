@@ -44,6 +44,10 @@ static int make_dir(lkv_session *session)
     size_t size = strlen(dir) + sizeof("/test.db");
     session->path = lkv_text_alloc(size);
     snprintf(session->path, size, "%s/test.db", dir);
+    if (session->shm == NULL) { /* it outlives a crash */
+        const char *name = strrchr(dir, '/');
+        session->shm = lkv_text_copy(name, strlen(name));
+    }
     return 0;
 }
 
@@ -51,8 +55,10 @@ char *lkv_session_expand(const lkv_session *session, const char *text)
 {
     char *once = lkv_text_replace(text, "$DIR", session->dir);
     char *twice = lkv_text_replace(once, "$DB", session->path);
+    char *all = lkv_text_replace(twice, "$SHM", session->shm);
     free(once);
-    return twice;
+    free(twice);
+    return all;
 }
 
 /* --- connections ---------------------------------------------------------------------
@@ -162,10 +168,15 @@ int lkv_session_end(lkv_session *session)
         result == 0) {
         result = because(session, "cannot remove %s", session->dir);
     }
+    if (session->shm != NULL) {
+        lkv_files_remove_shared(session->shm + 1);
+    }
     free(session->dir);
     free(session->path);
+    free(session->shm);
     session->dir = NULL;
     session->path = NULL;
+    session->shm = NULL;
     return result;
 }
 

@@ -25,6 +25,7 @@ typedef struct lkv_session {
     enum lkv_session_mode mode;
     char *dir;  /* `$DIR`, made for this session */
     char *path; /* `$DB`, the database file in it */
+    char *shm;  /* `$SHM`, a name of shared memory that is this session's */
     lkv_connection connections[lkv_session_connections];
     size_t count;
     sqlite3 *db;   /* the connection in use, or NULL when none could be opened */
@@ -63,7 +64,7 @@ typedef struct lkv_damage {
 } lkv_damage;
 int lkv_session_damage(lkv_session *session, const lkv_damage *damage);
 
-/* `text` with `$DIR` and `$DB` replaced; the caller frees it. */
+/* `text` with `$DIR`, `$DB` and `$SHM` replaced; the caller frees it. */
 char *lkv_session_expand(const lkv_session *session, const char *text);
 
 #endif
