@@ -56,6 +56,7 @@ void bench_value(uint64_t i, unsigned char *value);
 uint64_t bench_in_order(uint64_t i, uint64_t keys);
 uint64_t bench_any(uint64_t i, uint64_t keys);       /* present, with repetitions */
 uint64_t bench_absent(uint64_t i, uint64_t keys);    /* each another one */
+uint64_t bench_new(uint64_t i, uint64_t keys);       /* the same, and others still */
 uint64_t bench_each_once(uint64_t i, uint64_t keys); /* present, each another one */
 
 /*
@@ -114,6 +115,9 @@ typedef struct operation {
 } operation;
 
 double bench_run(bench *b, operation op);
+
+/* Fills the empty table with its keys, sorted piece by piece: load.c says why. */
+double bench_load(bench *b);
 
 /* One operation of those, number `i`, by the caller's statement. */
 void bench_run_one(bench *b, sqlite3_stmt *statement, const operation *op, uint64_t i);

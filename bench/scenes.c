@@ -43,7 +43,21 @@ static void measure_opening(bench *b, double *r)
     bench_make_warm(b);
 }
 
-static void change_all(bench *b, const scene *s, double *r)
+static void load(bench *b, const scene *s, double *r)
+{
+    bench_open(b, 1);
+    if (s->sampled && !b->of->is_litekv) {
+        r[LOAD] = bench_load(b);
+    } else {
+        double took = bench_run(
+            b, (operation){BENCH_INSERT, b->keys, 1000, bench_in_order, 0, 1});
+        r[s->sampled ? LOAD : INSERT_1000] = took;
+    }
+    bench_close(b);
+}
+
+/* Of a table of `rows`. */
+static void change_all(bench *b, const scene *s, uint64_t rows, double *r)
 {
     uint64_t n = s->changes;
     r[OVERWRITE_1000] =
@@ -52,10 +66,10 @@ static void change_all(bench *b, const scene *s, double *r)
         r[UPDATE_1000] = bench_run(b, (operation){"UPDATE kv SET value=?2 WHERE key=?1",
                                                   n, 1000, bench_any, 0, 1});
     }
-    (void)bench_count_rows(b, b->keys);
+    (void)bench_count_rows(b, rows);
     r[DELETE_1000] =
         bench_run(b, (operation){BENCH_DELETE, n, 1000, bench_each_once, 0, 0});
-    (void)bench_count_rows(b, b->keys - n);
+    (void)bench_count_rows(b, rows - n);
     /* Back again, so that the reads before and after have the same keys to find. */
     (void)bench_run(b, (operation){BENCH_INSERT, n, 1000, bench_each_once, 0, 1});
 }
@@ -64,10 +78,7 @@ void bench_scene_random(bench *b, const scene *s, double *r)
 {
     uint64_t rows = b->keys;
 
-    bench_open(b, 1);
-    r[INSERT_1000] =
-        bench_run(b, (operation){BENCH_INSERT, b->keys, 1000, bench_in_order, 0, 1});
-    bench_close(b);
+    load(b, s, r);
     if (s->which != CHART) {
         measure_opening(b, r);
     }
@@ -82,7 +93,12 @@ void bench_scene_random(bench *b, const scene *s, double *r)
     }
     r[RANGE] = bench_ranges(b, s->reads / 20);
     r[SCAN] = bench_scan(b, ORDERED, rows);
-    change_all(b, s, r);
+    if (s->sampled) {
+        r[INSERT_1000] =
+            bench_run(b, (operation){BENCH_INSERT, s->changes, 1000, bench_new, 0, 1});
+        rows += s->changes;
+    }
+    change_all(b, s, rows, r);
     if (s->which == ALL) {
         r[INSERT_AUTO] = bench_run(
             b, (operation){BENCH_INSERT, s->changes / 4, 0, bench_absent, 0, 1});

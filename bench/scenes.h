@@ -8,6 +8,7 @@
 #include "bench.h"
 
 enum workload {
+    LOAD, /* how the table of a sampled scene came to be */
     INSERT_1000,
     INSERT_ONE,
     OVERWRITE_1000,
@@ -48,6 +49,8 @@ typedef struct scene {
     enum scenes which;
     uint64_t changes; /* operations of a workload that changes rows */
     uint64_t reads;   /* of one that reads */
+    int sampled;      /* the ordinary table is filled by bench_load(), and random
+                         inserts into the full table are measured, `changes` of them */
 } scene;
 
 /* Each fills in `result` of its workloads: microseconds an operation, milliseconds of

@@ -47,6 +47,11 @@ uint64_t bench_absent(uint64_t i, uint64_t keys)
     return keys * 2 + i;
 }
 
+uint64_t bench_new(uint64_t i, uint64_t keys)
+{
+    return keys * 3 + i;
+}
+
 /* In an order that is not the order of insertion: i * 7919 is a permutation where 7919,
  * a prime, does not divide the number of keys. */
 uint64_t bench_each_once(uint64_t i, uint64_t keys)

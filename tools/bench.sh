@@ -1,11 +1,11 @@
 #!/bin/sh
-# Runs benchmarks: BUILD/bench (the table of figures, against the ordinary table) and
-# BUILD/bench-memindex (the index alone); or BUILD/bench-WHAT alone.
+# Runs a benchmark: BUILD/bench (the table of figures, against the ordinary table), or
+# BUILD/bench-WHAT.
 #
 #   tools/bench.sh BUILD [WHAT]
 #
-# BENCH holds arguments for it (without WHAT: for BUILD/bench); without BENCH, those of a
-# run of at most five minutes. bench/README.md tells of all of them.
+# BENCH holds arguments for it; without, it runs for at most five minutes.
+# bench/README.md tells of all of them.
 set -eu
 
 build=${1:?usage: tools/bench.sh BUILD [WHAT]}
@@ -26,7 +26,6 @@ run() { # program argument...
 case $what in
 "")
     run bench -e "$build/litekv.so" ${BENCH:-}
-    run bench-memindex
     ;;
 memindex)
     run bench-memindex ${BENCH:-}
