@@ -51,8 +51,12 @@ static fresh measure(const bench_setup *setup, const engine *of, uint64_t reads)
     }
     bench_start(&b, setup, of);
     bench_open(&b, 1);
-    (void)bench_run(&b,
-                    (operation){BENCH_INSERT, b.keys, b.keys, bench_in_order, 0, 1});
+    if (of->is_litekv) {
+        (void)bench_run(
+            &b, (operation){BENCH_INSERT, b.keys, b.keys, bench_in_order, 0, 1});
+    } else {
+        (void)bench_load(&b);
+    }
     bench_close(&b);
     return bench_fresh(&b, reads);
 }
