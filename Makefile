@@ -62,6 +62,18 @@ HAVE_LIBDEFLATE := $(shell printf '%s\n' '$(hash)include <libdeflate.h>' \
     $(CC) -x c - -ldeflate -o /dev/null 2>/dev/null && echo yes)
 endif
 
+# Other engines, only to be measured beside litekv, found in the same way; each is a name, a
+# header and a library.
+RIVALS := LMDB:lmdb.h:-llmdb LEVELDB:leveldb/c.h:-lleveldb ROCKSDB:rocksdb/c.h:-lrocksdb \
+    TKRZW:tkrzw_langc.h:-ltkrzw
+has_rival = $(shell printf '%s\n' '$(hash)include <$(word 2,$(1))>' \
+    'int main(void) { return 0; }' | $(CC) -x c - $(word 3,$(1)) -o /dev/null \
+    2>/dev/null && echo yes)
+ifneq ($(filter bench% objects,$(MAKECMDGOALS)),)
+rivals := $(foreach r,$(RIVALS),$(if $(call has_rival,$(subst :, ,$(r))),$(r)))
+endif
+rival_words = $(foreach r,$(rivals),$(word $(1),$(subst :, ,$(r))))
+
 ALL_CFLAGS := $(CFLAGS) -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) \
     $(if $(HAVE_LIBDEFLATE),-DLKV_HAVE_LIBDEFLATE) $(SAN_FLAGS) $(FUZZ_FLAGS) \
     $(COVERAGE_FLAGS) $(LTO_FLAGS)
@@ -87,7 +99,8 @@ FLAGS_core := -Icore
 FLAGS_ext := -Icore -Iext $(SQLITE_AFTER)
 FLAGS_sql-tests := -Icore -Iext $(SQLITE_FIRST)
 FLAGS_fuzz := -Icore -Iext -DSQLITE_CORE $(SQLITE_FIRST)
-FLAGS_bench := -Icore -Iext $(SQLITE_FIRST)
+FLAGS_bench := -Icore -Iext $(SQLITE_FIRST) \
+    $(addprefix -DLKV_HAVE_,$(call rival_words,1))
 
 # --- sources ------------------------------------------------------------------------
 
@@ -142,6 +155,13 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CC) $(ALL_CFLAGS) $(SQLITE_FIRST) $(ALL_LDFLAGS) $(LIBS)' >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# The same for what is compiled by which rivals there are.
+$(BUILD)/flags-rivals: FORCE
+	@mkdir -p $(@D)
+	@echo '$(rivals)' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(filter $(BUILD)/obj/bench/rival_%.o,$(call objects,$(bench_help_c))): $(BUILD)/flags-rivals
 
 $(BUILD)/obj/ext-static/%.o: ext/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -198,6 +218,9 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/fuzz/fuzz_%.o $(fuzz_libs)
 	$(link) -fsanitize=fuzzer,address,undefined $^ $(SQLITE_LIBS) $(LIBS) -o $@
 $(BUILD)/bench-memindex: $(call objects,$(memindex_bench_c)) $(BUILD)/lib/core.a
 	$(link) $^ $(LIBS) -o $@
+$(BUILD)/bench-rivals: $(BUILD)/obj/bench/bench_rivals.o $(BUILD)/lib/bench.a \
+    $(BUILD)/lib/core.a
+	$(link) $^ $(SQLITE_LIBS) $(call rival_words,3) $(LIBS) -lm -o $@
 $(BUILD)/bench: $(BUILD)/obj/bench/bench.o $(BUILD)/lib/bench.a
 	$(link) $^ $(SQLITE_LIBS) -lm -o $@
 $(BUILD)/bench-%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/lib/bench.a
@@ -254,7 +277,7 @@ bench: ## measure against the ordinary table; BENCH="-n 1000000"
 
 .PHONY: $(bench_targets)
 $(bench_targets): bench-%:
-	@tools/install-deps.sh build demo
+	@tools/install-deps.sh build demo $(filter rivals,$*)
 	@$(SUB) benches
 	@BENCH='$(BENCH)' tools/bench.sh $(BUILD) $*
 

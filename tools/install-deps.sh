@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs what building, testing, linting or showing LiteKV needs and is not there yet.
 #
-#   tools/install-deps.sh [build] [chart] [demo] [fuzz] [lint]
+#   tools/install-deps.sh [build] [chart] [demo] [fuzz] [lint] [rivals]
 #
 # Looks first and asks apt-get only for what is missing, so that on a machine that has
 # everything it needs neither a network nor rights.
 set -eu
 
 needed=    # packages without which the build fails
-optional=  # packages without which it is slower
+optional=  # packages without which it is slower, or has less to compare itself with
 
 has_program() {
     command -v "$1" >/dev/null 2>&1
@@ -65,8 +65,14 @@ for group in "$@"; do
         want_program clang clang
         has_fuzzer || needed="$needed libclang-rt-dev"
         ;;
+    rivals)
+        has_header lmdb.h || optional="$optional liblmdb-dev"
+        has_header leveldb/c.h || optional="$optional libleveldb-dev"
+        has_header rocksdb/c.h || optional="$optional librocksdb-dev"
+        has_header tkrzw_langc.h || optional="$optional libtkrzw-dev"
+        ;;
     *)
-        echo "install-deps: unknown group \"$group\"; groups are build, chart, demo, fuzz, lint" >&2
+        echo "install-deps: unknown group \"$group\"; groups are build, chart, demo, fuzz, lint, rivals" >&2
         exit 2
         ;;
     esac
@@ -88,11 +94,11 @@ elif [ -n "$as_root" ] && ! has_program sudo; then
 fi
 if [ -n "$reason" ]; then
     if [ -z "$needed" ]; then
-        echo "install-deps: $reason; going on without$optional (only speed is lost)"
+        echo "install-deps: $reason; going on without$optional (nothing fails without)"
         exit 0
     fi
     echo "install-deps: $reason; please install what these Debian packages hold:" >&2
-    echo "   $needed${optional:+ (and, for speed:$optional)}" >&2
+    echo "   $needed${optional:+ (and, if you like:$optional)}" >&2
     exit 1
 fi
 
@@ -112,5 +118,5 @@ fi
 if [ -n "$optional" ]; then
     # shellcheck disable=SC2086
     install $optional ||
-        echo "install-deps: going on without$optional (only speed is lost)"
+        echo "install-deps: going on without$optional (nothing fails without)"
 fi
