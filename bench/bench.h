@@ -30,12 +30,13 @@ extern const engine bench_litekv, bench_table;
 typedef struct bench_setup {
     const char *help; /* what --help prints */
     const char *extension;
+    const char *arguments; /* more of them for litekv's table, or NULL */
     uint64_t keys;
     char directory[400]; /* a new one for this run's files, removed at the end */
 } bench_setup;
 
 /* The next option that is the program's own, one of `letters` (as getopt has them), or
- * -1 after the last. Sees to those that all programs have: -e, -n, -d and --help. */
+ * -1 after the last. Sees to those that all programs have: -e, -n, -d, -o, --help. */
 int bench_option(bench_setup *setup, int argc, char **argv, const char *letters);
 
 /* The number that `text` is, from `least` to `most`. */
@@ -43,6 +44,9 @@ uint64_t bench_count(const char *text, uint64_t least, uint64_t most);
 
 /* After the options: makes the directory, and takes it away when the program ends. */
 void bench_begin(bench_setup *setup);
+
+/* Empties that directory. */
+void bench_empty(void);
 
 /*
  * The data set
@@ -66,14 +70,15 @@ uint64_t bench_each_once(uint64_t i, uint64_t keys); /* present, each another on
 typedef struct bench {
     const engine *of;
     const char *extension;
-    const char *vfs;     /* NULL: SQLite's own */
-    const char *journal; /* the journal mode; NULL: WAL */
+    const char *arguments; /* of litekv's table, or NULL */
+    const char *vfs;       /* NULL: SQLite's own */
+    const char *journal;   /* the journal mode; NULL: WAL */
     sqlite3 *db;
     char path[512];
     uint64_t keys; /* in the table */
 } bench;
 
-/* An engine without a file: that of the engine before is removed. */
+/* An engine without a file: all files of the engine before are removed. */
 void bench_start(bench *b, const bench_setup *setup, const engine *of);
 void bench_open(bench *b, int fresh); /* fresh: makes the table */
 void bench_close(bench *b);
@@ -93,7 +98,11 @@ typedef struct bench_stats {
 } bench_stats;
 bench_stats bench_ask(bench *b);
 
-/* Bytes of the database's file as it lies there; 0 when it is not there. */
+/* Whether litekv's table keeps its rows outside the database. */
+int bench_is_external(const char *arguments);
+
+/* Bytes of the database's file as it lies there, and of all in its directory that is
+ * not a journal. */
 double bench_file_bytes(const bench *b);
 
 /*

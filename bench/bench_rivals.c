@@ -10,7 +10,6 @@
  */
 #include "rivals.h"
 
-#include <errno.h>
 #include <ftw.h>
 #include <math.h>
 #include <stdio.h>
@@ -32,7 +31,7 @@ static const char help[] =
     "  -n KEYS  of 16 bytes, with values of 100; default 1000000\n"
     "  -k N     reads by key; default: a quarter of the keys, at most 1,000,000\n"
     "  -r N     rounds, of which the medians are printed; default 3\n"
-    "  -o NAME  one engine alone, by the start of its name\n"
+    "  -w NAME  one engine alone, by the start of its name\n"
     "  -d DIR   where the files go; default: here\n";
 
 enum figure {
@@ -176,21 +175,6 @@ static int add_size(const char *path, const struct stat *info, int kind, struct 
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind,
-                      struct FTW *at)
-{
-    (void)info;
-    (void)kind;
-    return at->level > 0 ? remove(path) : 0;
-}
-
-static void empty_directory(void)
-{
-    if (nftw(wish.directory, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0) {
-        bench_fail(wish.directory, strerror(errno));
-    }
-}
-
 /* Milliseconds from the start of opening until the first value is there. */
 static double open_once(const rival *r)
 {
@@ -276,7 +260,7 @@ static void one_round(int at, int round)
     double openings[OPENINGS];
     outcome found;
 
-    empty_directory();
+    bench_empty();
     found = in_a_child(r, 0);
     if (r->keeps_files) {
         for (int i = 0; i < OPENINGS; i++) {
@@ -306,7 +290,7 @@ static void find_engines(void)
         }
     }
     if (engine_count == 0) {
-        bench_fail("-o", "no engine has a name that begins so");
+        bench_fail("-w", "no engine has a name that begins so");
     }
 }
 
@@ -387,7 +371,7 @@ int main(int argc, char **argv)
     static bench_setup setup = {.help = help, .keys = 1000000};
     int option;
 
-    while ((option = bench_option(&setup, argc, argv, "k:r:o:")) != -1) {
+    while ((option = bench_option(&setup, argc, argv, "k:r:w:")) != -1) {
         switch (option) {
         case 'k':
             wish.reads = bench_count(optarg, 1, 1000000000);
@@ -416,7 +400,7 @@ int main(int argc, char **argv)
             one_round((i + round) % engine_count, round);
         }
     }
-    empty_directory();
+    bench_empty();
     print_table();
     printf("\n");
     print_wanted("litekv, files");

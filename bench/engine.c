@@ -4,11 +4,12 @@
  */
 #include "bench.h"
 
+#include <ftw.h>
+#include <libgen.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 const engine bench_litekv = {
     "litekv", "CREATE VIRTUAL TABLE kv USING litekv(key TEXT, value BLOB)", 1};
@@ -54,6 +55,25 @@ int bench_has(bench *b, const char *sql)
     return rc == SQLITE_OK;
 }
 
+int bench_is_external(const char *arguments)
+{
+    return arguments != NULL &&
+           (strstr(arguments, "path") != NULL || strstr(arguments, "shm") != NULL);
+}
+
+/* With the arguments of the command line behind the engine's own. */
+static void create(bench *b)
+{
+    char sql[1000];
+    if (!b->of->is_litekv || b->arguments == NULL) {
+        bench_exec(b, b->of->create);
+        return;
+    }
+    snprintf(sql, sizeof(sql), "%.*s, %s)", (int)strlen(b->of->create) - 1,
+             b->of->create, b->arguments);
+    bench_exec(b, sql);
+}
+
 void bench_open(bench *b, int fresh)
 {
     if (sqlite3_open_v2(b->path, &b->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
@@ -73,7 +93,7 @@ void bench_open(bench *b, int fresh)
         snprintf(sql, sizeof(sql), "PRAGMA page_size=4096; PRAGMA journal_mode=%s",
                  b->journal == NULL ? "WAL" : b->journal);
         bench_exec(b, sql);
-        bench_exec(b, b->of->create);
+        create(b);
     }
     bench_exec(b, "PRAGMA synchronous=NORMAL");
 }
@@ -138,8 +158,20 @@ bench_stats bench_ask(bench *b)
     return stats;
 }
 
+static double bytes_found;
+
+static int add_size(const char *path, const struct stat *info, int kind, struct FTW *at)
+{
+    int is_journal = strstr(path + at->base, "kv.db-") != NULL;
+    bytes_found += kind == FTW_F && !is_journal ? (double)info->st_size : 0;
+    return 0;
+}
+
 double bench_file_bytes(const bench *b)
 {
-    struct stat info;
-    return stat(b->path, &info) == 0 ? (double)info.st_size : 0;
+    char directory[sizeof(b->path)];
+    bytes_found = 0;
+    memcpy(directory, b->path, sizeof(directory));
+    (void)nftw(dirname(directory), add_size, 16, FTW_PHYS);
+    return bytes_found;
 }

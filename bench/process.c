@@ -7,11 +7,14 @@
 #include "process.h"
 
 #include <fcntl.h>
+#include <ftw.h>
+#include <libgen.h>
 #include <math.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,19 +179,15 @@ double bench_shell(const bench *b)
     return took;
 }
 
-static void for_each_file(const bench *b, void (*act)(int file))
+/* Of a file that is open, as nftw() has it. */
+static int for_file(const char *path, int kind, void (*act)(int file))
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
-    for (size_t i = 0; i < 4; i++) {
-        char path[540];
-        int file;
-        snprintf(path, sizeof(path), "%s%s", b->path, suffixes[i]);
-        file = open(path, O_RDONLY | O_CLOEXEC);
-        if (file >= 0) {
-            act(file);
-            (void)close(file);
-        }
+    int file = kind == FTW_F ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (file >= 0) {
+        act(file);
+        (void)close(file);
     }
+    return 0;
 }
 
 static void drop(int file)
@@ -198,6 +197,13 @@ static void drop(int file)
     (void)posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
 }
 
+static int drop_one(const char *path, const struct stat *info, int kind, struct FTW *at)
+{
+    (void)info;
+    (void)at;
+    return for_file(path, kind, drop);
+}
+
 static void read_through(int file)
 {
     static char buffer[1 << 20];
@@ -205,12 +211,29 @@ static void read_through(int file)
     }
 }
 
+static int read_one(const char *path, const struct stat *info, int kind, struct FTW *at)
+{
+    (void)info;
+    (void)at;
+    return for_file(path, kind, read_through);
+}
+
+/* All files of the run: those beside the database, too. */
+static void for_all(const bench *b,
+                    int (*visit)(const char *path, const struct stat *info, int kind,
+                                 struct FTW *at))
+{
+    char directory[sizeof(b->path)];
+    memcpy(directory, b->path, sizeof(directory));
+    (void)nftw(dirname(directory), visit, 16, FTW_PHYS);
+}
+
 void bench_make_cold(const bench *b)
 {
-    for_each_file(b, drop);
+    for_all(b, drop_one);
 }
 
 void bench_make_warm(const bench *b)
 {
-    for_each_file(b, read_through);
+    for_all(b, read_one);
 }

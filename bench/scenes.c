@@ -9,15 +9,19 @@
 
 #include "process.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #define ORDERED "SELECT key, value FROM kv ORDER BY key"
 #define WARM_TRIES 7
 #define COLD_TRIES 3
 
 /* Of the closed database, just loaded. */
-static void measure_opening(bench *b, double *r)
+static void measure_opening(bench *b, const scene *s, double *r)
 {
     double tries[WARM_TRIES];
     fresh found;
@@ -28,7 +32,7 @@ static void measure_opening(bench *b, double *r)
         tries[i] = bench_shell(b);
     }
     r[SHELL_WARM] = bench_median(tries, WARM_TRIES) * 1e3;
-    found = bench_fresh(b, 100000);
+    found = bench_fresh(b, s->memory_reads);
     r[OPEN_WARM] = found.first_row_s * 1e3;
     r[MEMORY] = found.read_kib;
     for (int i = 0; i < COLD_TRIES; i++) {
@@ -80,7 +84,7 @@ void bench_scene_random(bench *b, const scene *s, double *r)
 
     load(b, s, r);
     if (s->which != CHART) {
-        measure_opening(b, r);
+        measure_opening(b, s, r);
     }
     bench_open(b, 0);
     r[READ_HIT] =
@@ -156,4 +160,53 @@ void bench_scene_sorted(bench *b, const scene *s, double *r)
         r[SCAN_SORTED_COMPACT] = bench_scan(b, ORDERED, b->keys);
     }
     bench_close(b);
+}
+
+/* Microseconds for a write of 4 KiB and its fdatasync, in a file whose space was
+ * written before. */
+static double write_and_sync(const bench *b, uint64_t count)
+{
+    static char block[4096];
+    char path[sizeof(b->path) + 8];
+    double begun, took;
+    int file;
+
+    snprintf(path, sizeof(path), "%s.sync", b->path);
+    file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    for (uint64_t i = 0; i < count; i++) {
+        if (write(file, block, sizeof(block)) != sizeof(block)) {
+            bench_fail(path, strerror(errno));
+        }
+    }
+    if (fsync(file) != 0) {
+        bench_fail(path, strerror(errno));
+    }
+    begun = bench_now();
+    for (uint64_t i = 0; i < count; i++) {
+        block[0] = (char)i;
+        if (pwrite(file, block, sizeof(block), (off_t)(i * sizeof(block))) !=
+                sizeof(block) ||
+            fdatasync(file) != 0) {
+            bench_fail(path, strerror(errno));
+        }
+    }
+    took = (bench_now() - begun) * 1e6 / (double)count;
+    (void)close(file);
+    (void)unlink(path);
+    return took;
+}
+
+void bench_scene_durable(bench *b, double *r)
+{
+    const uint64_t count = 1000;
+    bench_open(b, 1);
+    bench_exec(b, "PRAGMA synchronous=FULL");
+    if (b->of->is_litekv && bench_is_external(b->arguments)) {
+        bench_exec(b, "INSERT INTO kv(kv) VALUES('sync=full')");
+    }
+    r[DURABLE] =
+        bench_run(b, (operation){BENCH_INSERT, count, 0, bench_in_order, 0, 1});
+    bench_close(b);
+    /* Printed in the columns of both engines: litekv's commits, and this. */
+    r[DURABLE_BESIDE] = b->of->is_litekv ? r[DURABLE] : write_and_sync(b, count);
 }

@@ -29,6 +29,8 @@ enum workload {
     SCAN_KEYS,
     INSERT_AUTO,
     READ_AUTO,
+    DURABLE,
+    DURABLE_BESIDE,
     SHELL_WARM,
     SHELL_COLD,
     OPEN_WARM,
@@ -47,10 +49,11 @@ enum scenes {
 
 typedef struct scene {
     enum scenes which;
-    uint64_t changes; /* operations of a workload that changes rows */
-    uint64_t reads;   /* of one that reads */
-    int sampled;      /* the ordinary table is filled by bench_load(), and random
-                         inserts into the full table are measured, `changes` of them */
+    uint64_t changes;      /* operations of a workload that changes rows */
+    uint64_t reads;        /* of one that reads */
+    uint64_t memory_reads; /* before private memory is looked at */
+    int sampled;           /* the ordinary table is filled by bench_load(), and random
+                              inserts into the full table are measured, `changes` of them */
 } scene;
 
 /* Each fills in `result` of its workloads: microseconds an operation, milliseconds of
@@ -58,5 +61,9 @@ typedef struct scene {
 void bench_scene_random(bench *b, const scene *s, double *result);
 void bench_scene_one(bench *b, double *result);
 void bench_scene_sorted(bench *b, const scene *s, double *result);
+
+/* Commits that survive a power cut; and a write of 4 KiB over what was written before
+ * with its sync, which is the least that such a commit has to wait for. */
+void bench_scene_durable(bench *b, double *result);
 
 #endif

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-/* What a run leaves behind, spelt out beforehand: a signal handler may not format. */
-static char leftovers[4][512];
-static char made[400];
+static char made[400]; /* the directory of this run; "" before there is one */
 
 void bench_fail(const char *what, const char *why)
 {
@@ -21,17 +21,18 @@ void bench_fail(const char *what, const char *why)
     exit(1);
 }
 
-static void remove_files(void)
-{
-    for (size_t i = 0; i < 4; i++) {
-        (void)unlink(leftovers[i]);
-    }
-}
-
+/* By another program: a signal handler may fork, but not walk through directories. */
 static void clean_up(void)
 {
-    remove_files();
-    (void)rmdir(made);
+    pid_t child;
+    if (made[0] == 0 || (child = fork()) < 0) {
+        return;
+    }
+    if (child == 0) {
+        (void)execl("/bin/rm", "rm", "-rf", "--", made, (char *)NULL);
+        _exit(127);
+    }
+    (void)waitpid(child, NULL, 0);
 }
 
 /* A run that is stopped would leave gigabytes. */
@@ -63,7 +64,7 @@ int bench_option(bench_setup *setup, int argc, char **argv, const char *letters)
     char all[40];
     int option;
 
-    snprintf(all, sizeof(all), "e:n:d:h%s", letters);
+    snprintf(all, sizeof(all), "e:n:d:o:h%s", letters);
     while ((option = getopt_long(argc, argv, all, words, NULL)) != -1) {
         switch (option) {
         case 'e':
@@ -75,6 +76,9 @@ int bench_option(bench_setup *setup, int argc, char **argv, const char *letters)
         case 'd':
             snprintf(setup->directory, sizeof(setup->directory), "%s/bench.XXXXXX",
                      optarg);
+            break;
+        case 'o':
+            setup->arguments = optarg;
             break;
         case 'h':
             fputs(setup->help, stdout);
@@ -93,7 +97,6 @@ int bench_option(bench_setup *setup, int argc, char **argv, const char *letters)
 
 void bench_begin(bench_setup *setup)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
     if (setup->directory[0] == 0) {
         snprintf(setup->directory, sizeof(setup->directory), "bench.XXXXXX");
     }
@@ -101,21 +104,27 @@ void bench_begin(bench_setup *setup)
         bench_fail(setup->directory, strerror(errno));
     }
     memcpy(made, setup->directory, sizeof(made));
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(leftovers[i], sizeof(leftovers[i]), "%s/kv.db%s", made, suffixes[i]);
-    }
     if (atexit(clean_up) != 0 || signal(SIGINT, stopped) == SIG_ERR ||
         signal(SIGTERM, stopped) == SIG_ERR) {
         bench_fail("clean up", "cannot be arranged");
     }
 }
 
+void bench_empty(void)
+{
+    clean_up();
+    if (mkdir(made, 0700) != 0) {
+        bench_fail(made, strerror(errno));
+    }
+}
+
 void bench_start(bench *b, const bench_setup *setup, const engine *of)
 {
-    remove_files();
+    bench_empty();
     memset(b, 0, sizeof(*b));
     b->of = of;
     b->extension = setup->extension;
+    b->arguments = setup->arguments;
     b->keys = setup->keys;
     snprintf(b->path, sizeof(b->path), "%s/kv.db", setup->directory);
 }
