@@ -89,7 +89,8 @@ int64_t bench_number(bench *b, const char *sql); /* the first column of its one 
 /* Whether `sql`, of an engine, can be prepared: the way to ask for a function. */
 int bench_has(bench *b, const char *sql);
 
-/* Runs litekv_compact('kv') to its end; seconds, or NAN without such a function. */
+/* Calls litekv_compact('kv', 64 MiB) until nothing is left to do; seconds, or NAN
+ * without such a function. */
 double bench_compact(bench *b);
 
 /* What litekv_stats('kv') says; -1 where it says nothing, and for another engine. */

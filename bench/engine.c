@@ -106,14 +106,17 @@ void bench_close(bench *b)
     b->db = NULL;
 }
 
+/* In pieces, as README.md advises: all of a gigabyte in one transaction makes a WAL
+ * that is slow to search, and takes several times as long. */
 double bench_compact(bench *b)
 {
-    static const char sql[] = "SELECT litekv_compact('kv')";
+    static const char sql[] = "SELECT litekv_compact('kv', 67108864)";
     double start = bench_now();
     if (!bench_has(b, sql)) {
         return NAN;
     }
-    bench_exec(b, sql);
+    while (bench_number(b, sql) > 0) {
+    }
     return bench_now() - start;
 }
 
