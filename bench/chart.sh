@@ -5,7 +5,7 @@
 #
 # Writes bench/chart.tsv, a line for each number of keys, and bench/chart.svg, drawn from
 # it. Environment:
-#   KEYS="10000 100000 1000000"   the numbers of keys; 10000000 takes five minutes more
+#   KEYS="10000 100000 1000000"   the numbers of keys; 10000000 takes ten minutes more
 #   BENCH="-r 1"                  more arguments for BUILD/bench
 #   DRAW=1                        draws bench/chart.tsv as it is and measures nothing
 set -eu
