@@ -34,6 +34,9 @@ static const char help[] =
     "           and not half an hour, and inserts into the full tables are measured;\n"
     "           from 3,000,000 keys on so by default\n"
     "  -f       not sampled, however many keys\n"
+    "  -u       the processor's time that operations take, not the time until they "
+    "are\n"
+    "           done: for a machine that does other work\n"
     "  -a       a third engine: the table with a rowid\n"
     "  -t       lines with tabs for programs: workload, unit, litekv, table, ratio,\n"
     "           bound\n"
@@ -191,7 +194,7 @@ static enum scenes list_named(const char *name)
 static void read_options(bench_setup *setup, int argc, char **argv)
 {
     int option;
-    while ((option = bench_option(setup, argc, argv, "r:l:c:m:sfat")) != -1) {
+    while ((option = bench_option(setup, argc, argv, "r:l:c:m:sfuat")) != -1) {
         switch (option) {
         case 'r':
             wish.rounds = (int)bench_count(optarg, 1, MOST_ROUNDS);
@@ -211,6 +214,9 @@ static void read_options(bench_setup *setup, int argc, char **argv)
             break;
         case 'f':
             wish.full = 1;
+            break;
+        case 'u':
+            bench_count_processor_time();
             break;
         case 'a':
             wish.engines = 3;

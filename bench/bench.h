@@ -145,6 +145,12 @@ double bench_count_rows(bench *b, uint64_t rows);
  */
 
 double bench_now(void); /* seconds */
+
+/* Seconds, too: what operations are measured by. The same clock; after the call below
+ * the processor's time that this process took, without what it waited for a disk or for
+ * other processes. */
+double bench_clock(void);
+void bench_count_processor_time(void);
 double bench_median(double *of, int count);
 
 /* A line of two figures, litekv's and the ordinary table's, with their ratio and the

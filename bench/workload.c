@@ -87,7 +87,7 @@ void bench_run_one(bench *b, sqlite3_stmt *statement, const operation *op, uint6
 double bench_run(bench *b, operation op)
 {
     sqlite3_stmt *statement = bench_prepare(b, op.sql);
-    double start = bench_now(), took;
+    double start = bench_clock(), took;
     for (uint64_t i = 0; i < op.count; i++) {
         if (op.batch > 0 && i % op.batch == 0) {
             bench_exec(b, i == 0 ? "BEGIN" : "COMMIT; BEGIN");
@@ -97,7 +97,7 @@ double bench_run(bench *b, operation op)
     if (op.batch > 0) {
         bench_exec(b, "COMMIT");
     }
-    took = bench_now() - start;
+    took = bench_clock() - start;
     sqlite3_finalize(statement);
     return took * 1e6 / (double)op.count;
 }
@@ -117,12 +117,12 @@ static uint64_t step_through(sqlite3_stmt *statement)
 double bench_scan(bench *b, const char *sql, uint64_t rows)
 {
     sqlite3_stmt *statement = bench_prepare(b, sql);
-    double start = bench_now();
+    double start = bench_clock();
     uint64_t count = step_through(statement);
     if (sqlite3_finalize(statement) != SQLITE_OK || count != rows) {
         bench_fail(sql, "the wrong number of rows");
     }
-    return (bench_now() - start) * 1e6 / (double)rows;
+    return (bench_clock() - start) * 1e6 / (double)rows;
 }
 
 double bench_ranges(bench *b, uint64_t count)
@@ -130,7 +130,7 @@ double bench_ranges(bench *b, uint64_t count)
     static const char sql[] =
         "SELECT key, value FROM kv WHERE key >= ?1 ORDER BY key LIMIT 100";
     sqlite3_stmt *statement = bench_prepare(b, sql);
-    double start = bench_now();
+    double start = bench_clock();
     uint64_t rows = 0;
     char key[BENCH_KEY_SIZE];
 
@@ -147,14 +147,14 @@ double bench_ranges(bench *b, uint64_t count)
         bench_fail(sql, "the wrong number of rows");
     }
     sqlite3_finalize(statement);
-    return (bench_now() - start) * 1e6 / (double)count;
+    return (bench_clock() - start) * 1e6 / (double)count;
 }
 
 double bench_count_rows(bench *b, uint64_t rows)
 {
-    double start = bench_now();
+    double start = bench_clock();
     if ((uint64_t)bench_number(b, "SELECT count(*) FROM kv") != rows) {
         bench_fail("count(*)", "the wrong number");
     }
-    return (bench_now() - start) * 1e6 / (double)rows;
+    return (bench_clock() - start) * 1e6 / (double)rows;
 }
