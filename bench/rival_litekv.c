@@ -1,11 +1,17 @@
 /*
- * rival_litekv.c - litekv's core itself, without SQLite: on a storage in memory.
+ * rival_litekv.c - litekv's core itself, without SQLite: on a storage in files, and on
+ * one in memory.
  */
 #include "rivals.h"
 
 #include <litekv.h>
 #include <storage.h>
+#if __has_include(<storage_posix.h>)
+#include <storage_posix.h>
+#define HAS_FILES
+#endif
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BLOCK 4096u
@@ -26,6 +32,18 @@ static void check(core *c, int rc)
     }
 }
 
+static void make(core *c)
+{
+    check(c, lkv_create(c->storage, &lkv_os_posix, (lkv_bytes){NULL, 0}, &c->err));
+}
+
+static void *open_store(core *c)
+{
+    check(c, lkv_open(c->storage, &lkv_os_posix, &c->store));
+    check(c, lkv_refresh(c->store, &c->err));
+    return c;
+}
+
 static void *open_memory(const char *directory, int fresh, uint64_t keys)
 {
     core *c = rival_memory(sizeof(*c));
@@ -33,12 +51,12 @@ static void *open_memory(const char *directory, int fresh, uint64_t keys)
     (void)keys;
     if (fresh) {
         check(c, lkv_storage_mem_open(&lkv_os_posix, BLOCK, &kept));
-        check(c, lkv_create(kept, &lkv_os_posix, (lkv_bytes){NULL, 0}, &c->err));
     }
     c->storage = kept;
-    check(c, lkv_open(c->storage, &lkv_os_posix, &c->store));
-    check(c, lkv_refresh(c->store, &c->err));
-    return c;
+    if (fresh) {
+        make(c);
+    }
+    return open_store(c);
 }
 
 static void close_memory(void *arg)
@@ -134,7 +152,62 @@ const rival *rival_litekv_memory(void)
     return &engine_memory;
 }
 
+#ifdef HAS_FILES
+
+static void *open_files(const char *directory, int fresh, uint64_t keys)
+{
+    core *c = rival_memory(sizeof(*c));
+    char path[600];
+    const lkv_posix_options options = {.path = path, .mode = 0600, .mapped = 1};
+    int made = 0;
+
+    (void)keys;
+    snprintf(path, sizeof(path), "%s/kv.litekv", directory);
+    check(c, lkv_storage_posix_open(&lkv_os_posix, &options, &c->storage));
+    if (fresh) {
+        check(c, lkv_storage_posix_make(c->storage, &made, &c->err));
+        make(c);
+    }
+    (void)open_store(c);
+    lkv_sync_fallback(c->store, LKV_SYNC_NORMAL);
+    return c;
+}
+
+static void close_files(void *arg)
+{
+    core *c = arg;
+    lkv_storage *storage = c->storage;
+    close_memory(c);
+    lkv_storage_posix_close(storage);
+}
+
+static const rival engine_files = {
+    .name = "litekv, files",
+    .settings =
+        "core on the storage in files, read through maps, checksums of all, "
+        "sync=normal: a power cut leaves a prefix of the batches; merges in its "
+        "commits",
+    .keeps_files = 1,
+    .open = open_files,
+    .close = close_files,
+    .begin = begin,
+    .put = put,
+    .commit = commit,
+    .get = get,
+    .scan = scan,
+    .compact = compact,
+};
+
+const rival *rival_litekv_files(void)
+{
+    return &engine_files;
+}
+
+#else
+
 const rival *rival_litekv_files(void)
 {
     return NULL;
 }
+
+#endif
