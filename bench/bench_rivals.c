@@ -279,8 +279,8 @@ static void find_engines(void)
     const rival *const all[] = {
         rival_litekv_files(), rival_litekv_memory(), rival_lmdb(),      rival_leveldb(),
         rival_rocksdb(),      rival_tkrzw_hash(),    rival_tkrzw_tree()};
-    static const char *const names[] = {
-        "litekv, files", "", "LMDB", "LevelDB", "RocksDB", "Tkrzw hash", "Tkrzw tree"};
+    static const char *const names[] = {"",        "",           "LMDB",      "LevelDB",
+                                        "RocksDB", "Tkrzw hash", "Tkrzw tree"};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (all[i] == NULL) {
             printf("%s: not there when this was built\n", names[i]);

@@ -6,10 +6,7 @@
 
 #include <litekv.h>
 #include <storage.h>
-#if __has_include(<storage_posix.h>)
 #include <storage_posix.h>
-#define HAS_FILES
-#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,8 +149,6 @@ const rival *rival_litekv_memory(void)
     return &engine_memory;
 }
 
-#ifdef HAS_FILES
-
 static void *open_files(const char *directory, int fresh, uint64_t keys)
 {
     core *c = rival_memory(sizeof(*c));
@@ -202,12 +197,3 @@ const rival *rival_litekv_files(void)
 {
     return &engine_files;
 }
-
-#else
-
-const rival *rival_litekv_files(void)
-{
-    return NULL;
-}
-
-#endif
