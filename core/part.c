@@ -95,17 +95,20 @@ static int check_fence(const lkv_part *part, lkv_place fence, lkv_error *err)
     return LKV_OK;
 }
 
+typedef int parser(const uint8_t *at, size_t have, lkv_record *record, size_t *need,
+                   const char **why);
+
 /* The record at `offset` of a chunk that ends at `end`, verified: a damaged length must
  * not hide a key. `view` is what was read there before, if anything. */
 static int record_at(lkv_log *log, const lkv_part *part, uint32_t offset, uint32_t end,
-                     lkv_bytes *view, lkv_record *record, lkv_error *err)
+                     parser *parse, lkv_bytes *view, lkv_record *record, lkv_error *err)
 {
     lkv_storage *storage = log->storage;
     size_t need = LKV_RECORD_HEADER;
     const char *why = "";
 
     for (;;) {
-        int rc = lkv_format_parse(view->data, view->size, record, &need, &why);
+        int rc = parse(view->data, view->size, record, &need, &why);
         if (rc == LKV_OK && (record->kind != LKV_KIND_PUT || !record->moved)) {
             rc = LKV_CORRUPT;
             why = "the record is not of a part";
@@ -129,9 +132,9 @@ static int record_at(lkv_log *log, const lkv_part *part, uint32_t offset, uint32
     }
 }
 
-/* Looks for `key` in a chunk. */
-static int find_in_chunk(lkv_log *log, const lkv_part *part, lkv_place fence,
-                         lkv_bytes key, lkv_place *found, lkv_error *err)
+/* Looks for `key` in a chunk, of which `parse` says what is believed. */
+static int search_chunk(lkv_log *log, const lkv_part *part, lkv_place fence,
+                        lkv_bytes key, parser *parse, lkv_place *found, lkv_error *err)
 {
     uint32_t offset = lkv_loc_offset(fence.loc), end = offset + fence.size;
     lkv_bytes view = {NULL, 0};
@@ -141,12 +144,17 @@ static int find_in_chunk(lkv_log *log, const lkv_part *part, lkv_place fence,
     log->views++;
     while (offset < end) {
         int order;
-        rc = record_at(log, part, offset, end, &view, &record, err);
+        rc = record_at(log, part, offset, end, parse, &view, &record, err);
         if (rc != LKV_OK) {
             return rc;
         }
         order = lkv_compare(record.key, key);
         if (order == 0) {
+            rc = record_at(log, part, offset, end, lkv_format_parse, &view, &record,
+                           err);
+            if (rc != LKV_OK) {
+                return rc;
+            }
             *found = (lkv_place){lkv_loc_make(record.tag, part->number, offset),
                                  (uint32_t)record.size - LKV_MOVED_SIZE};
             return LKV_OK;
@@ -159,6 +167,17 @@ static int find_in_chunk(lkv_log *log, const lkv_part *part, lkv_place fence,
         view.size -= record.size;
     }
     return LKV_ABSENT;
+}
+
+/* What is passed on the way is believed as it looks: where that leads to the key, the
+ * key's own checksum is proof; where it does not, all of them are asked. */
+static int find_in_chunk(lkv_log *log, const lkv_part *part, lkv_place fence,
+                         lkv_bytes key, lkv_place *found, lkv_error *err)
+{
+    int rc = search_chunk(log, part, fence, key, lkv_format_shape, found, err);
+    return rc == LKV_OK
+               ? rc
+               : search_chunk(log, part, fence, key, lkv_format_parse, found, err);
 }
 
 int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
@@ -293,7 +312,8 @@ static int load(lkv_base_cursor *cursor, lkv_error *err)
         return rc == LKV_OK ? LKV_OK : nowhere(cursor, rc);
     }
     while (rc == LKV_OK && offset < end) {
-        rc = record_at(cursor->log, part, offset, end, &view, &record, err);
+        rc = record_at(cursor->log, part, offset, end, lkv_format_parse, &view, &record,
+                       err);
         if (rc == LKV_OK) {
             rc = add_item(cursor, &record, view.data);
         }

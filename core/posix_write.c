@@ -12,6 +12,7 @@
 
 #define FIRST_STEP (64u << 10)
 #define LAST_STEP (4u << 20)
+#define OPEN_FILES 32u /* that wait to be mapped */
 
 /* A new file; what has its name was left by a writer that died. */
 static int make_object(lkv_posix *posix, uint32_t number, lkv_posix_object **out,
@@ -268,19 +269,20 @@ int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err)
 
 void lkv_posix_rest(lkv_posix *posix)
 {
+    unsigned open = 0;
     for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
         for (lkv_posix_object *at = posix->heads[i]; at != NULL; at = at->next) {
-            if (!at->touched) {
+            if (at->touched) {
+                at->touched = 0;
+                at->stable = at->size;
+            }
+            if (!posix->mapped || at->file < 0 || at->number == posix->end.segment) {
                 continue;
             }
-            at->touched = 0;
-            at->stable = at->size;
-            if (!posix->mapped) {
-                continue;
-            }
-            /* Another may remove it: what is to be read must be mapped by then. */
-            if ((at->size <= at->mapped || lkv_posix_map(posix, at, NULL) == LKV_OK) &&
-                at->number != posix->end.segment) {
+            /* Another may remove it: what is to be read must be open or mapped by then.
+             * Most are read soon, or grow; so maps wait a little. */
+            if (at->size <= at->mapped ||
+                (++open > OPEN_FILES && lkv_posix_map(posix, at, NULL) == LKV_OK)) {
                 lkv_posix_close_file(posix, at);
             }
         }
