@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define FIRST_BUFFER 4096u
+#define VOUCH_EVERY (4u << 20)
 #define KEPT_BUFFER                                                                    \
     (64u << 10) /* what a commit keeps of the buffer for the next one                  \
                  */
@@ -38,6 +39,7 @@ void lkv_log_init(lkv_log *log, lkv_storage *storage, const lkv_os *os)
     memset(log, 0, sizeof(*log));
     log->storage = storage;
     log->os = os;
+    log->vouch_every = VOUCH_EVERY;
     lkv_tops_init(&log->tops, storage, os);
 }
 
@@ -438,6 +440,22 @@ void lkv_log_append(lkv_log *log, enum lkv_kind kind, unsigned tag, lkv_bytes ke
     log->end += (uint32_t)lkv_format_size(key, value);
 }
 
+/* Whether a root is to survive a power cut: with sync=normal one now and then, and each
+ * one that no commit of the open segment leads to from the one before. */
+static int is_durable(const lkv_log *log)
+{
+    switch (log->storage->sync) {
+    case LKV_SYNC_FULL:
+        return 1;
+    case LKV_SYNC_NORMAL:
+        return log->vouching || log->synced < log->segments[log->count - 1].base ||
+               lkv_log_end(log) - log->synced >= log->vouch_every;
+    case LKV_SYNC_OFF:
+    default:
+        return 0;
+    }
+}
+
 static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
 {
     const lkv_runs *runs = log->runs;
@@ -462,9 +480,9 @@ static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
     if (runs->next_run > LKV_RUN_LAST + 1) {
         return lkv_log_error(err, LKV_TOO_BIG, "the index has no run numbers left");
     }
-    if (!log->storage->atomic) { /* it is written after a sync of all that it names */
-        root.synced =
-            log->storage->sync == LKV_SYNC_OFF ? log->synced : lkv_log_end(log);
+    if (!log->storage->atomic) {
+        log->storage->durable = is_durable(log);
+        root.synced = log->storage->durable ? lkv_log_end(log) : log->synced;
     }
     bytes = lkv_os_alloc(log->os, size);
     if (bytes == NULL) {
@@ -495,7 +513,7 @@ static int write_out(lkv_log *log, const lkv_end *end, lkv_error *err)
     }
     if (rc == LKV_OK && !log->storage->atomic) {
         log->synced = log->storage->synced ? lkv_log_end(log) : log->synced;
-        log->vouch = end->generation == log->at.generation;
+        log->vouch = !(end->generation != log->at.generation && log->storage->durable);
     }
     return rc;
 }
@@ -505,7 +523,9 @@ int lkv_log_vouch(lkv_log *log, lkv_error *err)
     lkv_end end = log->at;
     int rc;
     end.generation++;
+    log->vouching = 1;
     rc = write_out(log, &end, err);
+    log->vouching = 0;
     if (rc == LKV_OK) {
         log->at = end;
     }

@@ -69,9 +69,11 @@ typedef struct lkv_log {
     uint64_t rollbacks; /* moves with every rollback of a transaction */
     uint64_t rewound; /* moves when numbers of runs and parts may come to name others */
 
-    enum lkv_sync sync; /* when the root has no word of it */
-    uint64_t synced;    /* logical offset that a completed sync vouches for */
-    int vouch; /* a commit of this handle is behind what the root vouches for */
+    enum lkv_sync sync;   /* when the root has no word of it */
+    uint64_t synced;      /* logical offset that a completed sync vouches for */
+    uint64_t vouch_every; /* bytes of log after which a root is to be durable */
+    int vouching;         /* the next root is to be durable */
+    int vouch;            /* a commit of this handle is behind what a durable one has */
 
     int open; /* a transaction is; what follows is its state */
     int root_changed;

@@ -14,6 +14,7 @@
 #define LKV_POSIX_PAGE 4096u      /* bytes of `lock` */
 #define LKV_POSIX_WRITER 4096u    /* the byte that the writer locks, */
 #define LKV_POSIX_OPENERS 4097u   /* and the one that all who have it open share */
+#define LKV_POSIX_SLOTS 3
 #define LKV_POSIX_SLOT_HEADER 80u /* of a root's file, before the root */
 
 /* The page that all who have the store open map. */
@@ -32,7 +33,8 @@ typedef struct lkv_posix_object {
     int file;           /* -1: closed */
     int writable;       /* `file` is opened to write */
     int touched;        /* written in this transaction */
-    int dirty;          /* written since it was synced last */
+    int dirty;          /* written since it was synced last, */
+    uint64_t synced;    /* when it had so many bytes */
     uint64_t size;      /* bytes that may be read */
     uint64_t allocated; /* bytes of the file; what is beyond `size` is no one's */
     uint64_t step;      /* by which it grew last */
@@ -49,6 +51,7 @@ typedef struct lkv_posix_prepared {
     lkv_end end;
     uint8_t *root; /* the one written with it, or NULL */
     size_t root_size;
+    int durable;
 } lkv_posix_prepared;
 
 #define LKV_POSIX_HEADS 256u
@@ -69,6 +72,7 @@ typedef struct lkv_posix {
     uint64_t forks;
     lkv_posix_page *page;
     uint8_t boot[16];
+    int restarted; /* the machine was, since the page was written */
     lkv_end end; /* as last read or published; generation 0: unknown */
     uint64_t sequence;
     uint64_t torn;
@@ -76,7 +80,11 @@ typedef struct lkv_posix {
     /* The root of `end`. */
     uint8_t *root;
     size_t root_size;
-    int slot; /* where the newest published root stands: 0 or 1; -1: not known */
+    int slot; /* where the published root stands: 0 to 2; -1: not known */
+    /* The newest root that is durable, and where it stands; -1: there is none. */
+    int durable_slot;
+    uint8_t *durable;
+    size_t durable_size;
 
     /* A writer's. */
     int locked;
@@ -168,8 +176,11 @@ void lkv_posix_forget(lkv_storage *storage, uint32_t object, uint64_t offset);
 lkv_posix_object *lkv_posix_find(lkv_posix *posix, uint32_t number);
 /* Lets go of all objects. */
 void lkv_posix_drop_all(lkv_posix *posix);
-/* Syncs what was written since it was synced last, and new names. */
+/* Syncs what this handle wrote since it was synced last, and new names. */
 LKV_MUST_CHECK int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err);
+/* The same, and all that a root names, whoever wrote it. */
+LKV_MUST_CHECK int lkv_posix_sync_root(lkv_posix *posix, lkv_bytes root,
+                                       lkv_error *err);
 /* A transaction is over: files that it wrote are closed, and stay mapped. */
 void lkv_posix_rest(lkv_posix *posix);
 /* Zeros what stands in the file of `object` from `offset` on. */
@@ -187,8 +198,25 @@ LKV_MUST_CHECK int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err);
 void lkv_posix_distrust(lkv_posix *posix);
 #define LKV_POSIX_PATIENCE 10000 /* ms that another may take to make out the end */
 
-/* posix_end.c */
+/* posix_root.c */
 int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err);
+/* Takes the root of `generation`, or the one that counts when that is 0, and the end
+ * that it was written with. LKV_ABSENT. */
+LKV_MUST_CHECK int lkv_posix_load_root(lkv_posix *posix, uint64_t generation,
+                                       lkv_end *end, lkv_error *err);
+/* Writes a prepared root into the free slot. */
+LKV_MUST_CHECK int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from,
+                                      lkv_error *err);
+/* The first `keep` prepared commits are published: notes where the roots are now.
+ * Whether a durable one is among them. */
+int lkv_posix_took_root(lkv_posix *posix, size_t keep);
+/* After a power cut: no root stays but the one that counts. */
+LKV_MUST_CHECK int lkv_posix_blot_others(lkv_posix *posix, lkv_error *err);
+/* Undoes the prepared commits from number `first` on, or lets go of them. */
+void lkv_posix_undo(lkv_posix *posix, size_t first);
+void lkv_posix_free_prepared(lkv_posix *posix, size_t first);
+
+/* posix_end.c */
 int lkv_posix_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes root,
                          lkv_error *err);
 int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err);
@@ -197,8 +225,6 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err);
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err);
 void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end);
-/* Undoes the prepared commits from number `first` on. */
-void lkv_posix_undo(lkv_posix *posix, size_t first);
 /* Waits for a lock: LKV_OK, LKV_BUSY, LKV_IO. */
 LKV_MUST_CHECK int lkv_posix_wait(lkv_posix *posix, uint64_t byte,
                                   enum lkv_os_lock lock, int64_t wait_ms,

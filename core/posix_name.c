@@ -61,7 +61,8 @@ static int own_name(void *arg, const char *name)
     }
     name += size + 1;
     return strcmp(name, "lock") == 0 || strcmp(name, "root0") == 0 ||
-                   strcmp(name, "root1") == 0 || lkv_posix_number(name) != 0
+                   strcmp(name, "root1") == 0 || strcmp(name, "root2") == 0 ||
+                   lkv_posix_number(name) != 0
                ? of->each(of->arg, name)
                : 0;
 }

@@ -140,7 +140,7 @@ void lkv_posix_leave(lkv_posix *posix)
     }
     posix->lock_file = -1;
     posix->locked = posix->settling = 0;
-    posix->slot = -1;
+    posix->slot = posix->durable_slot = -1;
     posix->end.generation = 0;
 }
 
@@ -343,7 +343,8 @@ typedef struct removal {
 static int is_ours(const char *name)
 {
     return strcmp(name, "lock") == 0 || strcmp(name, "root0") == 0 ||
-           strcmp(name, "root1") == 0 || lkv_posix_number(name) != 0;
+           strcmp(name, "root1") == 0 || strcmp(name, "root2") == 0 ||
+           lkv_posix_number(name) != 0;
 }
 
 static int see_foreign(void *arg, const char *name)

@@ -142,6 +142,9 @@ int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,
         return lkv_posix_object_failed(posix, err, rc, "write to", number);
     }
     object->size = offset + bytes.size;
+    if (object->synced > offset) {
+        object->synced = offset;
+    }
     if (object->allocated < object->size) {
         object->allocated = object->size;
     }
@@ -214,6 +217,10 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
         lkv_posix_forget(storage, number, 0);
         lkv_posix_drop(posix, object);
     }
+    if (storage->sync == LKV_SYNC_NORMAL) { /* the durable root may name it */
+        posix->strays = 1;
+        return LKV_OK;
+    }
     rc = posix->os->shared->remove(posix->os->ctx, lkv_posix_object_name(posix, number),
                                    posix->shared_memory);
     return rc == 0 || rc == ENOENT
@@ -232,7 +239,10 @@ static int sync_object(lkv_posix *posix, lkv_posix_object *object)
         }
     }
     rc = posix->os->shared->sync(posix->os->ctx, object->file);
-    object->dirty = rc == 0 ? 0 : 1;
+    if (rc == 0) {
+        object->dirty = 0;
+        object->synced = object->size;
+    }
     return rc;
 }
 
@@ -265,6 +275,102 @@ int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err)
         posix->named = 0;
     }
     return LKV_OK;
+}
+
+/* --- what a durable root names -------------------------------------------------- */
+
+/* Syncs an object that has `size` bytes, unless that is known to have been done. */
+static int sync_named(lkv_posix *posix, uint32_t number, uint64_t size, lkv_error *err)
+{
+    lkv_posix_object *object;
+    int rc = lkv_posix_find_or_open(posix, number, &object, err);
+    if (rc == LKV_OK && object != NULL && object->synced < size) {
+        int code = sync_object(posix, object);
+        rc = code == 0 ? LKV_OK
+                       : lkv_posix_object_failed(posix, err, code, "sync", number);
+    }
+    return rc;
+}
+
+/* Whether the durable root from before does not name it, or with fewer bytes. */
+static int is_new(const lkv_posix *posix, const lkv_root *before, uint32_t number)
+{
+    lkv_bytes bytes = {posix->durable, posix->durable_size};
+    lkv_segment last;
+    if (posix->durable_size == 0) {
+        return 1;
+    }
+    if (number < LKV_PART_FIRST) {
+        lkv_format_root_segment(bytes, before->segments - 1, &last);
+        return number >= last.number;
+    }
+    if (number >= (number < LKV_RUN_FIRST ? before->next_part : before->next_run)) {
+        return 1;
+    }
+    for (uint32_t i = 0; i < before->merges; i++) {
+        lkv_run run;
+        lkv_format_root_run(bytes, before, before->runs + i, &run);
+        if (run.number == number) {
+            return 1;
+        }
+    }
+    for (uint32_t i = 0; i < before->pass.out; i++) {
+        lkv_part part;
+        lkv_format_root_part(bytes, before, before->parts + i, &part);
+        if (part.number == number || part.index == number) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int sync_lists(lkv_posix *posix, lkv_bytes bytes, const lkv_root *root,
+                      const lkv_root *before, lkv_error *err)
+{
+    uint64_t block = posix->base.block;
+    int rc = LKV_OK;
+    for (uint32_t i = 0; i < root->segments && rc == LKV_OK; i++) {
+        lkv_segment at;
+        lkv_format_root_segment(bytes, i, &at);
+        if (is_new(posix, before, at.number)) {
+            rc = sync_named(posix, at.number, at.size == 0 ? UINT64_MAX : at.size, err);
+        }
+    }
+    for (uint32_t i = 0; i < root->parts + root->pass.out && rc == LKV_OK; i++) {
+        lkv_part at;
+        lkv_format_root_part(bytes, root, i, &at);
+        if (is_new(posix, before, at.number)) {
+            rc = sync_named(posix, at.number, at.size, err);
+        }
+        if (rc == LKV_OK && at.blocks > 0 && is_new(posix, before, at.index)) {
+            rc = sync_named(posix, at.index, at.blocks * block, err);
+        }
+    }
+    for (uint32_t i = 0; i < root->runs + root->merges && rc == LKV_OK; i++) {
+        lkv_run at;
+        lkv_format_root_run(bytes, root, i, &at);
+        if (at.blocks > 0 && is_new(posix, before, at.number)) {
+            rc = sync_named(posix, at.number, at.blocks * block, err);
+        }
+    }
+    return rc;
+}
+
+int lkv_posix_sync_root(lkv_posix *posix, lkv_bytes bytes, lkv_error *err)
+{
+    lkv_root root, before = {0};
+    const char *why;
+    int rc = lkv_format_parse_root(bytes, &root, &why);
+
+    if (rc == LKV_OK && posix->durable_size > 0) {
+        rc = lkv_format_parse_root((lkv_bytes){posix->durable, posix->durable_size},
+                                   &before, &why);
+    }
+    if (rc == LKV_OK && !posix->shared_memory) {
+        rc = sync_lists(posix, bytes, &root, &before, err);
+    }
+    posix->named = 1; /* another may have made files */
+    return rc == LKV_OK ? lkv_posix_sync_all(posix, err) : rc;
 }
 
 void lkv_posix_rest(lkv_posix *posix)

@@ -45,6 +45,7 @@ int lkv_log_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
     lkv_format_segment(bytes, &header);
     lkv_format_root(root_bytes, &root, &first, NULL, NULL, NULL, NULL, NULL);
     rc = ops->write(storage, 1, 0, (lkv_bytes){bytes, sizeof(bytes)}, err);
+    storage->durable = storage->sync != LKV_SYNC_OFF;
     if (rc == LKV_OK) {
         lkv_bytes all = {root_bytes, lkv_format_root_size(&root)};
         rc = ops->write_root(storage, 1, all, err);

@@ -130,6 +130,9 @@ struct lkv_storage {
      * After publish_end: whether all of it survives a power cut. */
     enum lkv_sync sync;
     int synced;
+    /* Before write_root: whether that root, and all that it names, is to survive a power
+     * cut whatever comes after it. */
+    int durable;
 };
 
 /* The end as bytes, for storages that keep it so. FORMAT.md tells them. */

@@ -72,7 +72,7 @@ int lkv_storage_posix_open(const lkv_os *os, const lkv_posix_options *options,
     posix->base.segment = LKV_SEGMENT_SIZE;
     posix->os = os;
     posix->lock_file = -1;
-    posix->slot = -1;
+    posix->slot = posix->durable_slot = -1;
     posix->shared_memory = options->shared_memory;
     posix->mode = options->mode;
     posix->mapped = options->mapped;
@@ -106,6 +106,7 @@ void lkv_storage_posix_close(lkv_storage *storage)
     lkv_os_free(posix->os, posix->prepared);
     lkv_os_free(posix->os, posix->new_root);
     lkv_os_free(posix->os, posix->root);
+    lkv_os_free(posix->os, posix->durable);
     lkv_os_free(posix->os, posix->scratch);
     lkv_os_free(posix->os, posix->name);
     lkv_os_free(posix->os, posix->path);

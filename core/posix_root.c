@@ -1,0 +1,341 @@
+/*
+ * posix_root.c - the roots of a store in files: three slots, of which one holds the
+ * published root, one the newest that is durable, and one is free for the next.
+ *
+ * A durable root was written after a sync of all that it names, and synced itself: what
+ * it names stays until another durable one is published. With sync=full each is; with
+ * sync=normal one now and then. After a power cut only such a root is believed, and the
+ * log goes on from there. As long as the machine runs the newest one counts.
+ */
+#include "posix.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define DURABLE 1u
+#define OFF 2u /* written with sync=off: nothing is promised */
+
+typedef struct slot {
+    int right;
+    lkv_end end;
+    uint32_t flags;
+    uint8_t *bytes;
+    size_t size;
+} slot;
+
+static const char *slot_name(int number)
+{
+    static const char *const names[LKV_POSIX_SLOTS] = {"root0", "root1", "root2"};
+    return names[number];
+}
+
+/* What stands in a file of a slot, whole and right; else `found->right` is 0. */
+static int read_slot(lkv_posix *posix, int number, slot *found, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    uint8_t *all = NULL;
+    uint64_t length = 0;
+    size_t got = 0, have;
+    const char *why;
+    lkv_root root;
+    int file;
+    int rc = os->shared->open(os->ctx, lkv_posix_name(posix, slot_name(number)),
+                              posix->shared_memory, LKV_OS_LOOK, posix->mode, &file);
+
+    memset(found, 0, sizeof(*found));
+    if (rc == ENOENT) {
+        return LKV_OK;
+    }
+    if (rc != 0) {
+        return lkv_posix_failed(posix, err, rc, "open", slot_name(number));
+    }
+    rc = os->files->size(os->ctx, file, &length);
+    if (rc == 0 && length > LKV_POSIX_SLOT_HEADER && length < 1u << 30) {
+        all = lkv_os_alloc(os, (size_t)length);
+        rc = all == NULL ? ENOMEM
+                         : os->files->read(os->ctx, file, 0, all, (size_t)length, &got);
+    }
+    (void)os->files->close(os->ctx, file);
+    if (rc != 0) {
+        lkv_os_free(os, all);
+        return lkv_posix_failed(posix, err, rc, "read", slot_name(number));
+    }
+    have = got < LKV_POSIX_SLOT_HEADER ? 0 : lkv_format_get_u32(all);
+    if (have == 0 || have > got - LKV_POSIX_SLOT_HEADER ||
+        lkv_end_decode(all + 8, &found->end) != LKV_OK ||
+        lkv_format_parse_root((lkv_bytes){all + LKV_POSIX_SLOT_HEADER, have}, &root,
+                              &why) != LKV_OK ||
+        root.generation != found->end.generation ||
+        memcmp(root.store_id, found->end.store_id, LKV_ID_SIZE) != 0) {
+        lkv_os_free(os, all);
+        return LKV_OK;
+    }
+    found->right = 1;
+    found->flags = lkv_format_get_u32(all + 4);
+    memmove(all, all + LKV_POSIX_SLOT_HEADER, have);
+    found->bytes = all;
+    found->size = have;
+    return LKV_OK;
+}
+
+static int newer(const lkv_end *a, const lkv_end *b)
+{
+    return a->generation != b->generation ? a->generation > b->generation
+                                          : a->revision > b->revision;
+}
+
+/* The newest of the slots that have all of `flags`; -1: none. */
+static int newest(const slot *slots, uint32_t flags)
+{
+    int found = -1;
+    for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        if (slots[i].right && (slots[i].flags & flags) == flags &&
+            (found < 0 || newer(&slots[i].end, &slots[found].end))) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* Which root counts; -1: none. */
+static int choose(const lkv_posix *posix, const slot *slots, uint64_t generation)
+{
+    int found = newest(slots, 0);
+    if (generation != 0) {
+        for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+            if (slots[i].right && slots[i].end.generation == generation) {
+                return i;
+            }
+        }
+        return -1;
+    }
+    if (posix->restarted && found >= 0 && (slots[found].flags & OFF) == 0) {
+        found = newest(slots, DURABLE);
+    }
+    return found;
+}
+
+static int take_copy(lkv_posix *posix, const slot *from, uint8_t **bytes, size_t *size)
+{
+    uint8_t *copy = lkv_os_alloc(posix->os, from->size);
+    if (copy == NULL) {
+        return LKV_NOMEM;
+    }
+    memcpy(copy, from->bytes, from->size);
+    lkv_os_free(posix->os, *bytes);
+    *bytes = copy;
+    *size = from->size;
+    return LKV_OK;
+}
+
+int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
+                        lkv_error *err)
+{
+    slot slots[LKV_POSIX_SLOTS];
+    int found = -1, durable = -1, rc = LKV_OK;
+
+    memset(slots, 0, sizeof(slots));
+    for (int i = 0; i < LKV_POSIX_SLOTS && rc == LKV_OK; i++) {
+        rc = read_slot(posix, i, &slots[i], err);
+    }
+    if (rc == LKV_OK) {
+        found = choose(posix, slots, generation);
+        durable = newest(slots, DURABLE);
+        rc = found < 0
+                 ? LKV_ABSENT
+                 : take_copy(posix, &slots[found], &posix->root, &posix->root_size);
+    }
+    if (rc == LKV_OK && durable >= 0) {
+        rc = take_copy(posix, &slots[durable], &posix->durable, &posix->durable_size);
+    }
+    if (rc == LKV_OK) {
+        posix->slot = found;
+        posix->durable_slot = durable;
+        *end = slots[found].end;
+    }
+    for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        lkv_os_free(posix->os, slots[i].bytes);
+    }
+    return rc;
+}
+
+int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    lkv_end end;
+    int rc = lkv_posix_load_root(posix, posix->end.generation, &end, err);
+    if (rc == LKV_OK) {
+        *root = (lkv_bytes){posix->root, posix->root_size};
+    }
+    return rc == LKV_ABSENT ? LKV_MOVED : rc;
+}
+
+/* --- writing -------------------------------------------------------------------- */
+
+static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *from,
+                      int syncs, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    const char *name = lkv_posix_name(posix, slot_name(number));
+    size_t size = from == NULL ? 0 : from->root_size;
+    uint8_t *bytes = lkv_os_alloc(os, LKV_POSIX_SLOT_HEADER + size);
+    int file = -1;
+    int rc;
+
+    if (bytes == NULL) {
+        return LKV_NOMEM;
+    }
+    memset(bytes, 0, LKV_POSIX_SLOT_HEADER);
+    if (from != NULL) {
+        lkv_format_u32(bytes, (uint32_t)size);
+        lkv_format_u32(bytes + 4, (from->durable ? DURABLE : 0) |
+                                      (posix->base.sync == LKV_SYNC_OFF ? OFF : 0));
+        lkv_end_encode(bytes + 8, &from->end);
+        memcpy(bytes + LKV_POSIX_SLOT_HEADER, from->root, size);
+    }
+    rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_UPDATE,
+                          posix->mode, &file);
+    if (rc == ENOENT && from == NULL) {
+        lkv_os_free(os, bytes);
+        return LKV_OK;
+    }
+    if (rc == ENOENT) {
+        rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_MAKE,
+                              posix->mode, &file);
+        posix->named = 1;
+    }
+    if (rc == 0) {
+        rc = os->shared->write(os->ctx, file, 0, bytes, LKV_POSIX_SLOT_HEADER + size);
+    }
+    if (rc == 0 && syncs && !posix->shared_memory) {
+        rc = os->shared->sync(os->ctx, file);
+    }
+    if (file >= 0) {
+        (void)os->files->close(os->ctx, file);
+    }
+    lkv_os_free(os, bytes);
+    return rc == 0 ? LKV_OK
+                   : lkv_posix_failed(posix, err, rc, "write", slot_name(number));
+}
+
+/* The slot where neither the published nor the durable root is. */
+static int free_slot(const lkv_posix *posix)
+{
+    int number = 0;
+    while (number == posix->slot || number == posix->durable_slot) {
+        number++;
+    }
+    return number;
+}
+
+int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_error *err)
+{
+    int rc = write_slot(posix, free_slot(posix), from, from->durable, err);
+    return rc == LKV_OK && from->durable && posix->named
+               ? lkv_posix_sync_all(posix, err) /* its own name */
+               : rc;
+}
+
+int lkv_posix_took_root(lkv_posix *posix, size_t keep)
+{
+    const lkv_posix_prepared *last = NULL;
+    for (size_t i = 0; i < keep; i++) {
+        last = posix->prepared[i].root != NULL ? &posix->prepared[i] : last;
+    }
+    if (last == NULL) {
+        return 0;
+    }
+    posix->slot = free_slot(posix);
+    if (last->durable) {
+        slot copy = {.bytes = last->root, .size = last->root_size};
+        posix->durable_slot = posix->slot;
+        if (take_copy(posix, &copy, &posix->durable, &posix->durable_size) != LKV_OK) {
+            posix->durable_size = 0; /* all is synced with the next one */
+        }
+    }
+    return last->durable;
+}
+
+int lkv_posix_blot_others(lkv_posix *posix, lkv_error *err)
+{
+    int rc = LKV_OK;
+    for (int i = 0; i < LKV_POSIX_SLOTS && rc == LKV_OK; i++) {
+        if (i != posix->slot) {
+            rc = write_slot(posix, i, NULL, posix->base.sync != LKV_SYNC_OFF, err);
+        }
+    }
+    if (rc == LKV_OK && posix->durable_slot != posix->slot) {
+        posix->durable_slot = -1;
+        posix->durable_size = 0;
+    }
+    return rc;
+}
+
+/* --- taking back ---------------------------------------------------------------- */
+
+void lkv_posix_free_prepared(lkv_posix *posix, size_t first)
+{
+    while (posix->prepared_count > first) {
+        lkv_os_free(posix->os, posix->prepared[--posix->prepared_count].root);
+    }
+}
+
+static int blot_commit(lkv_posix *posix, const lkv_end *end)
+{
+    static const uint8_t zeros[LKV_COMMIT_SIZE];
+    const lkv_os *os = posix->os;
+    const lkv_posix_object *object = lkv_posix_find(posix, end->segment);
+    int rc;
+
+    if (object == NULL || end->offset < LKV_SEGMENT_HEADER + LKV_COMMIT_SIZE) {
+        return 0; /* its segment is gone */
+    }
+    if (!object->writable) {
+        return EBADF;
+    }
+    rc = os->shared->write(os->ctx, object->file, end->offset - LKV_COMMIT_SIZE, zeros,
+                           sizeof(zeros));
+    if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
+        rc = os->shared->sync(os->ctx, object->file);
+    }
+    return rc;
+}
+
+/* The slot gets the newest root of the first prepared commits, or none. */
+static int blot_root(lkv_posix *posix, size_t first)
+{
+    const lkv_posix_prepared *keep = NULL;
+    int had = 0;
+
+    for (size_t i = 0; i < posix->prepared_count; i++) {
+        if (i < first) {
+            keep = posix->prepared[i].root != NULL ? &posix->prepared[i] : keep;
+        } else {
+            had |= posix->prepared[i].root != NULL;
+        }
+    }
+    return had ? write_slot(posix, free_slot(posix), keep,
+                            posix->base.sync != LKV_SYNC_OFF, NULL)
+               : LKV_OK;
+}
+
+void lkv_posix_undo(lkv_posix *posix, size_t first)
+{
+    int rc = LKV_IO;
+    /* The root first: it must not be found without its commit. What fails is tried
+     * again, for there is nobody to tell. */
+    for (int tries = 0; tries < 3 && rc != LKV_OK; tries++) {
+        rc = blot_root(posix, first);
+    }
+    /* The later commits follow from the first by their chain. One that is published
+     * stays: a root was to vouch for it. */
+    if (rc == LKV_OK && first < posix->prepared_count &&
+        posix->prepared[first].end.revision > posix->end.revision) {
+        rc = LKV_IO;
+        for (int tries = 0; tries < 3 && rc != LKV_OK; tries++) {
+            rc = blot_commit(posix, &posix->prepared[first].end) == 0 ? LKV_OK : LKV_IO;
+        }
+    }
+    posix->broken |= rc != LKV_OK;
+    lkv_posix_free_prepared(posix, first);
+}
