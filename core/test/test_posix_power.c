@@ -82,10 +82,11 @@ static void change(power *p, lkv_store *store, size_t step)
     }
 }
 
+/* Two writers take turns: what one wrote the other has to make last. */
 static void record(power *p)
 {
-    lkv_storage *storage;
-    lkv_store *store;
+    lkv_storage *storage, *second_storage;
+    lkv_store *store, *second;
     lkv_error err = {0};
     int made;
 
@@ -94,6 +95,9 @@ static void record(power *p)
     CHECK_INT(lkv_storage_posix_make(storage, &made, &err), LKV_OK);
     CHECK_INT(lkv_create(storage, recorder_os(p->recorder), text_bytes("about"), &err),
               LKV_OK);
+    CHECK_INT(
+        open_on(recorder_os(p->recorder), p->path, p->sync, &second_storage, &second),
+        LKV_OK);
     for (size_t step = 0; step < STEPS; step++) {
         CHECK_INT(lkv_refresh(store, &err), LKV_OK);
         p->expected[p->commits++] = strdup(contents(store));
@@ -105,12 +109,14 @@ static void record(power *p)
                 open_on(recorder_os(p->recorder), p->path, p->sync, &storage, &store),
                 LKV_OK);
         }
-        change(p, store, step);
+        change(p, step % 3 == 1 ? second : store, step);
     }
     CHECK_INT(lkv_refresh(store, &err), LKV_OK);
     p->expected[p->commits++] = strdup(contents(store));
     lkv_close(store);
     lkv_storage_posix_close(storage);
+    lkv_close(second);
+    lkv_storage_posix_close(second_storage);
 }
 
 static int is_expected(const power *p, const char *found, size_t from, size_t to)
@@ -123,6 +129,36 @@ static int is_expected(const power *p, const char *found, size_t from, size_t to
     /* An attempt to commit that was under way. */
     return to > 0 && p->attempt[to - 1] != NULL &&
            strcmp(found, p->attempt[to - 1]) == 0;
+}
+
+/* Changes of the root. */
+static void write_on(lkv_store *store)
+{
+    char key[16];
+    for (int k = 0; k < 3; k++) {
+        begin(store);
+        for (int i = 0; i < 15; i++) {
+            snprintf(key, sizeof(key), "y%d.%02d", k, i);
+            CHECK_INT(put_text(store, key, "later"), LKV_OK);
+        }
+        prepare_and_commit(store);
+    }
+}
+
+/* Another process sees the same. */
+static void check_others(power *p, const lkv_os *os, const char *path, const char *want)
+{
+    char *wanted = strdup(want);
+    lkv_storage *storage;
+    lkv_store *store;
+    lkv_error err = {0};
+    CHECK_INT(open_on(os, path, p->sync, &storage, &store), LKV_OK);
+    CHECK_INT(lkv_refresh(store, &err), LKV_OK);
+    CHECK_TEXT(err.text, "");
+    CHECK_TEXT(contents(store), wanted);
+    lkv_close(store);
+    lkv_storage_posix_close(storage);
+    free(wanted);
 }
 
 /* Opens what a cut left, and writes to it. */
@@ -163,8 +199,12 @@ static int check_image(power *p, size_t at, enum recorder_kind kind, const char 
     } else {
         commit_text(store, "y", "after");
         CHECK_TEXT(get_text(store, "y"), "after");
+        write_on(store);
         CHECK_INT(lkv_verify(store, NULL, NULL, &err), LKV_OK);
         CHECK_TEXT(err.text, "");
+        check_others(p, &os.os, path, contents(store));
+        os.boots = 2; /* and once more, with all that was written */
+        check_others(p, &os.os, path, contents(store));
     }
     lkv_close(store);
     lkv_storage_posix_close(storage);
