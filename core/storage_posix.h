@@ -3,7 +3,7 @@
  * shared by processes.
  *
  *      lock        the page where the newest commit is published, and the locks
- *      root0 root1 the two newest roots, each with the end that it was written with
+ *      root0 ...   three roots, each with the end that it was written with
  *      0000000a    an object: segment, part or run, by its number in hexadecimal
  *
  * In shared memory the same names follow that of the store and a dot. FORMAT.md tells
