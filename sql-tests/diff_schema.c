@@ -67,8 +67,12 @@ void diff_table_create(diff_world *world, int i)
         if (table->cache >= 0) {
             sqlite3_str_appendf(sql.text, ", cache=%d", table->cache);
         }
-        if (world->memory) {
+        if (world->home == DIFF_MEMORY) {
             sqlite3_str_appendall(sql.text, ", memory=on");
+        } else if (world->home == DIFF_FILES) {
+            sqlite3_str_appendf(sql.text, ", path='%s/%llx.%d', sync=off, mmap=%s",
+                                world->dir, world->seed, ++world->directories,
+                                diff_chance(random, 50) ? "on" : "off");
         }
         sqlite3_str_appendall(sql.text, ")\4");
     }
@@ -124,6 +128,12 @@ static void rename_table(diff_world *world, int i)
         table->number = number;
     }
     diff_sql_free(&sql);
+}
+
+/* A table in files is not dropped by a transaction that has changed it. */
+static bool may_drop(const diff_world *world)
+{
+    return world->home != DIFF_FILES || !world->open;
 }
 
 static void drop_table(diff_world *world, int i)
@@ -231,13 +241,15 @@ void diff_schema_step(diff_world *world)
         rename_table(world, i);
         break;
     case 2:
-        drop_table(world, i);
+        if (may_drop(world)) {
+            drop_table(world, i);
+        }
         break;
     case 3:
     case 4:
         if (world->now.trigger[which]) {
             drop_trigger(world, which);
-        } else {
+        } else if (world->home != DIFF_FILES) { /* no trigger may come to files */
             make_trigger(world, which);
         }
         break;
@@ -262,7 +274,7 @@ void diff_schema_undo(diff_world *world)
     world->now.version = ++world->versions;
     if (!world->now.table[i].exists) {
         diff_table_create(world, i);
-    } else if (diff_chance(&world->random, 70)) {
+    } else if (may_drop(world) && diff_chance(&world->random, 70)) {
         drop_table(world, i);
     } else {
         rename_table(world, i);

@@ -291,7 +291,7 @@ static void between(diff_world *world)
         refuse_commit(world);
         break;
     case 8:
-        if (world->shared || world->memory) {
+        if (world->shared || world->home != DIFF_DATABASE) {
             diff_once(world, SQLITE_OK, "VACUUM %s", world->schema);
             diff_compare(world);
         }

@@ -96,8 +96,11 @@ typedef struct diff_world {
     const char *encoding, *journal, *schema, *base;
     int page_size;
     bool utf16, u_is_litekv, large, plain_like;
-    bool memory; /* the tables under test are in memory ... */
-    bool shared; /* ... or two connections see the same, in a file that may be copied */
+    /* Where the tables under test are. In files a CREATE gets a directory of its own.
+     */
+    enum diff_home { DIFF_DATABASE, DIFF_MEMORY, DIFF_FILES } home;
+    int directories;
+    bool shared; /* two connections see the same, in a file that may be copied */
     int cache_size;
     diff_pool pool;
 

@@ -58,8 +58,11 @@ static void choose(diff_world *world)
         world->cache_size = 100000;
     }
     world->utf16 = world->encoding[4] == '1';
-    world->memory = diff_chance(random, 15);
-    world->shared = world->schema[0] != 't' && !world->memory;
+    world->home = diff_chance(random, 15)   ? DIFF_MEMORY
+                  : diff_chance(random, 15) ? DIFF_FILES
+                                            : DIFF_DATABASE;
+    world->directories = 0;
+    world->shared = world->schema[0] != 't' && world->home == DIFF_DATABASE;
     world->u_is_litekv = diff_chance(random, 50);
     world->large = diff_chance(random, 8);
     world->plain_like = diff_chance(random, 85);
