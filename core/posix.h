@@ -49,7 +49,7 @@ typedef struct lkv_posix_object {
 /* A commit that was written and is not published yet. */
 typedef struct lkv_posix_prepared {
     lkv_end end;
-    uint8_t *root; /* the one written with it, or NULL */
+    uint8_t *root; /* room for a slot's header, then the one written with it; or NULL */
     size_t root_size;
     int durable;
 } lkv_posix_prepared;

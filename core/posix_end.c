@@ -73,13 +73,14 @@ int lkv_posix_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes ro
                          lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
-    uint8_t *copy = lkv_os_resize(posix->os, posix->new_root, root.size);
+    uint8_t *copy =
+        lkv_os_resize(posix->os, posix->new_root, LKV_POSIX_SLOT_HEADER + root.size);
     (void)generation;
     (void)err;
     if (copy == NULL) {
         return LKV_NOMEM;
     }
-    memcpy(copy, root.data, root.size);
+    memcpy(copy + LKV_POSIX_SLOT_HEADER, root.data, root.size);
     posix->new_root = copy;
     posix->new_root_size = root.size;
     return LKV_OK;
@@ -219,9 +220,12 @@ int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *e
 
     if (rc == LKV_OK && syncs) {
         const lkv_posix_prepared *last = &posix->prepared[posix->prepared_count - 1];
-        rc = last->durable ? lkv_posix_sync_root(
-                                 posix, (lkv_bytes){last->root, last->root_size}, err)
-                           : lkv_posix_sync_all(posix, err);
+        rc = last->durable
+                 ? lkv_posix_sync_root(
+                       posix,
+                       (lkv_bytes){last->root + LKV_POSIX_SLOT_HEADER, last->root_size},
+                       err)
+                 : lkv_posix_sync_all(posix, err);
         posix->broken |= rc != LKV_OK;
     }
     if (rc == LKV_OK && has_root) {

@@ -172,31 +172,32 @@ int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err)
 
 /* --- writing -------------------------------------------------------------------- */
 
+/* Writes the root of a commit, or that there is none. A rollback comes here, and must
+ * not depend on memory: there is room for the header before each root that is kept. */
 static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *from,
                       int syncs, lkv_error *err)
 {
+    static const uint8_t none[LKV_POSIX_SLOT_HEADER];
     const lkv_os *os = posix->os;
     const char *name = lkv_posix_name(posix, slot_name(number));
-    size_t size = from == NULL ? 0 : from->root_size;
-    uint8_t *bytes = lkv_os_alloc(os, LKV_POSIX_SLOT_HEADER + size);
+    const uint8_t *bytes = none;
+    size_t size = sizeof(none);
     int file = -1;
     int rc;
 
-    if (bytes == NULL) {
-        return LKV_NOMEM;
-    }
-    memset(bytes, 0, LKV_POSIX_SLOT_HEADER);
     if (from != NULL) {
-        lkv_format_u32(bytes, (uint32_t)size);
-        lkv_format_u32(bytes + 4, (from->durable ? DURABLE : 0) |
-                                      (posix->base.sync == LKV_SYNC_OFF ? OFF : 0));
-        lkv_end_encode(bytes + 8, &from->end);
-        memcpy(bytes + LKV_POSIX_SLOT_HEADER, from->root, size);
+        memset(from->root, 0, LKV_POSIX_SLOT_HEADER);
+        lkv_format_u32(from->root, (uint32_t)from->root_size);
+        lkv_format_u32(from->root + 4,
+                       (from->durable ? DURABLE : 0) |
+                           (posix->base.sync == LKV_SYNC_OFF ? OFF : 0));
+        lkv_end_encode(from->root + 8, &from->end);
+        bytes = from->root;
+        size += from->root_size;
     }
     rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_UPDATE,
                           posix->mode, &file);
     if (rc == ENOENT && from == NULL) {
-        lkv_os_free(os, bytes);
         return LKV_OK;
     }
     if (rc == ENOENT) {
@@ -205,7 +206,7 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
         posix->named = 1;
     }
     if (rc == 0) {
-        rc = os->shared->write(os->ctx, file, 0, bytes, LKV_POSIX_SLOT_HEADER + size);
+        rc = os->shared->write(os->ctx, file, 0, bytes, size);
     }
     if (rc == 0 && syncs && !posix->shared_memory) {
         rc = os->shared->sync(os->ctx, file);
@@ -213,7 +214,6 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
     if (file >= 0) {
         (void)os->files->close(os->ctx, file);
     }
-    lkv_os_free(os, bytes);
     return rc == 0 ? LKV_OK
                    : lkv_posix_failed(posix, err, rc, "write", slot_name(number));
 }
@@ -247,7 +247,8 @@ int lkv_posix_took_root(lkv_posix *posix, size_t keep)
     }
     posix->slot = free_slot(posix);
     if (last->durable) {
-        slot copy = {.bytes = last->root, .size = last->root_size};
+        slot copy = {.bytes = last->root + LKV_POSIX_SLOT_HEADER,
+                     .size = last->root_size};
         posix->durable_slot = posix->slot;
         if (take_copy(posix, &copy, &posix->durable, &posix->durable_size) != LKV_OK) {
             posix->durable_size = 0; /* all is synced with the next one */

@@ -124,7 +124,22 @@ static const scene scenes[] = {
      "DROP TABLE two"},
     {"CREATE VIRTUAL TABLE two USING litekv; BEGIN; INSERT INTO two VALUES(1, 1)",
      "ALTER TABLE two RENAME TO three"},
+    {"CREATE VIRTUAL TABLE two USING litekv(memory=on); INSERT INTO two VALUES(1, 1);"
+     "BEGIN; INSERT INTO kv VALUES(5, 5); INSERT INTO two VALUES(2, 2)",
+     "DROP TABLE two"},
+    {"CREATE VIRTUAL TABLE two USING litekv(memory=on); INSERT INTO two VALUES(1, 1);"
+     "BEGIN; DROP TABLE two; CREATE VIRTUAL TABLE two USING litekv(memory=on)",
+     "ROLLBACK"},
+    {"CREATE VIRTUAL TABLE two USING litekv(memory=on); INSERT INTO two VALUES(1, 1)",
+     "ALTER TABLE two RENAME TO three"},
+    {"BEGIN; INSERT INTO kv VALUES(5, 5)",
+     "CREATE VIRTUAL TABLE two USING litekv(memory=on)"},
 };
+
+/* The same for each place where the bytes may live. */
+static const char *const homes[] = {"", ", path='store', sync=off", ", memory=on"};
+enum { DATABASE, FILES, MEMORY, HOMES };
+static int home;
 
 static lkv_registry *registry;
 
@@ -146,11 +161,28 @@ static sqlite3 *open_table(int create)
     CHECK(sqlite3_create_module_v2(db, "litekv", lkv_module(), registry,
                                    lkv_registry_free) == SQLITE_OK);
     if (create) {
-        RUN(db, "PRAGMA page_size = 1024; CREATE VIRTUAL TABLE kv USING litekv");
+        char *sql = sqlite3_mprintf("PRAGMA page_size = 1024; CREATE VIRTUAL TABLE kv "
+                                    "USING litekv(key, value%s)",
+                                    homes[home]);
+        RUN(db, sql);
+        sqlite3_free(sql);
         shrink();
         RUN(db, "INSERT INTO kv VALUES(1, 'one'), (2, zeroblob(2500)), ('b', NULL)");
     }
     return db;
+}
+
+static void remove_all(void)
+{
+    char *sql = sqlite3_mprintf("SELECT litekv_remove('%q')", check_path("store"));
+    if (home == FILES) {
+        sqlite3 *db = check_open(":memory:");
+        QUERY(db, sql, "1");
+        check_close(db);
+    }
+    sqlite3_free(sql);
+    check_remove("memory.db");
+    check_remove("memory.idx");
 }
 
 static char *content(sqlite3 *db)
@@ -164,16 +196,27 @@ static char *content(sqlite3 *db)
 static sqlite3 *prepare(const scene *of, char **begin, char **before)
 {
     sqlite3 *db = open_table(1);
+    const char *transaction = strstr(of->before, "BEGIN");
+    char *first =
+        transaction == NULL
+            ? sqlite3_mprintf("%s", of->before)
+            : sqlite3_mprintf("%.*s", (int)(transaction - of->before), of->before);
     shrink();
-    RUN(db, of->before);
-    *before = sqlite3_get_autocommit(db) ? NULL : content(db);
-    if (*before != NULL) {
+    RUN(db, first);
+    sqlite3_free(first);
+    *begin = content(db);
+    if (transaction != NULL) {
+        RUN(db, transaction);
+    }
+    *before = transaction == NULL && home != MEMORY ? NULL : content(db);
+    if (*before != NULL && home != MEMORY) {
         /* A second connection sees what is committed. */
         sqlite3 *other = check_open("memory.db");
-        *begin = content(other);
+        char *seen = content(other);
+        CHECK(strcmp(seen, *begin) == 0);
+        sqlite3_free(seen);
         check_close(other);
-    } else {
-        *begin = content(db);
+    } else if (*before == NULL) {
         *before = sqlite3_mprintf("%s", *begin);
         check_close(db); /* what is read when the table is opened can fail, too */
         db = open_table(0);
@@ -200,15 +243,16 @@ static void goes_on(sqlite3 *db, const char *expected, const scene *of, int n)
         RUN(db, "COMMIT");
     }
     check_close(db);
-    db = open_table(0);
-    now = content(db);
-    check_that(strcmp(now, expected) == 0, __FILE__, __LINE__,
-               "%s, allocation %d: reopened: %s, expected %s", of->sql, n, now,
-               expected);
-    sqlite3_free(now);
-    check_close(db);
-    check_remove("memory.db");
-    check_remove("memory.idx");
+    if (home != MEMORY) {
+        db = open_table(0);
+        now = content(db);
+        check_that(strcmp(now, expected) == 0, __FILE__, __LINE__,
+                   "%s, allocation %d: reopened: %s, expected %s", of->sql, n, now,
+                   expected);
+        sqlite3_free(now);
+        check_close(db);
+    }
+    remove_all();
 }
 
 /* Whether an allocation failed: otherwise all of them were tried. */
@@ -255,12 +299,11 @@ static void try_all(const scene *of, int all)
     RUN(db, of->sql);
     after = content(db);
     check_close(db);
-    check_remove("memory.db");
-    check_remove("memory.idx");
+    remove_all();
     for (int persistent = 0; persistent < 2; persistent++) {
         int n = 1;
         while (try_one(of, n, persistent, after)) {
-            n += all ? 1 : 1 + n / 12;
+            n += all ? 1 : 1 + n / (home == DATABASE ? 12 : 3);
         }
     }
     sqlite3_free(after);
@@ -279,7 +322,7 @@ static void has_runs(void)
     RUN(db, "SELECT litekv_compact('kv')");
     QUERY(db, "SELECT litekv_stats('kv') ->> 'parts' > 0", "1");
     check_close(db);
-    check_remove("memory.db");
+    remove_all();
 }
 
 int main(void)
@@ -294,9 +337,11 @@ int main(void)
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
     arm(INT_MAX, 0);
     check_begin();
-    has_runs();
-    for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
-        try_all(&scenes[i], getenv("LONG") != NULL);
+    for (home = 0; home < HOMES; home++) {
+        has_runs();
+        for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
+            try_all(&scenes[i], getenv("LONG") != NULL);
+        }
     }
     return check_end();
 }
