@@ -193,8 +193,7 @@ static int is_of(const lkv_handle *handle, const lkv_declaration *declaration,
     }
     return strcmp(handle->meta, meta) == 0 &&
            (path == NULL || handle->path == NULL ? path == handle->path
-                                                 : strcmp(path, handle->path) == 0) &&
-           same_file(handle);
+                                                 : strcmp(path, handle->path) == 0);
 }
 
 /* What the handle of a declaration needs to know: to be freed by sqlite3_free(). */
