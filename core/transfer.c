@@ -15,12 +15,13 @@
  */
 #include "rebuild.h"
 #include "runcheck.h"
+#include "stream.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define HEAD 12u               /* what stands before the root */
-#define PIECE_SIZE (64u << 10) /* is read at once, or a block when that is more */
+#define PIECE_SIZE (64u << 10) /* is written at once, in whole blocks */
 
 /* Fills `err` with "index: what, why" and returns LKV_CORRUPT. */
 static int refuse_for(lkv_error *err, const char *what, const char *why)
@@ -58,18 +59,6 @@ static const lkv_run *find_object(const lkv_runs *runs, uint32_t i, lkv_run *ind
 
 /* Giving it out */
 
-typedef struct sink {
-    int (*put)(void *arg, lkv_bytes bytes);
-    void *arg;
-    lkv_hash hash;
-} sink;
-
-static int give(sink *to, const void *bytes, size_t size)
-{
-    lkv_hash_add(&to->hash, bytes, size);
-    return to->put(to->arg, (lkv_bytes){bytes, size});
-}
-
 /* The head and the root, in memory of their own. */
 static int make_root(const lkv_store *store, lkv_buffer *out)
 {
@@ -104,7 +93,8 @@ static int make_root(const lkv_store *store, lkv_buffer *out)
     return LKV_OK;
 }
 
-static int give_object(lkv_store *store, const lkv_run *run, sink *to, lkv_error *err)
+static int give_object(lkv_store *store, const lkv_run *run, lkv_sink *to,
+                       lkv_error *err)
 {
     lkv_storage *storage = store->log.storage;
     uint32_t at = 0;
@@ -116,7 +106,7 @@ static int give_object(lkv_store *store, const lkv_run *run, sink *to, lkv_error
         rc = lkv_run_block(storage, run, at, &block, err);
         if (rc == LKV_OK) {
             at += (uint32_t)(block.size / storage->block);
-            rc = give(to, block.bytes, block.size);
+            rc = lkv_sink_give(to, block.bytes, block.size);
         }
     }
     return rc;
@@ -126,9 +116,8 @@ int lkv_export(lkv_store *store, int (*put)(void *arg, lkv_bytes bytes), void *a
                lkv_error *err)
 {
     const lkv_log *log = &store->log;
-    sink to = {.put = put, .arg = arg};
+    lkv_sink to = {.put = put, .arg = arg};
     lkv_buffer root = {NULL, 0, 0};
-    uint8_t sum[8];
     int rc;
 
     if (!log->known || lkv_changed(store)) {
@@ -139,29 +128,21 @@ int lkv_export(lkv_store *store, int (*put)(void *arg, lkv_bytes bytes), void *a
     lkv_hash_start(&to.hash);
     rc = make_root(store, &root);
     if (rc == LKV_OK) {
-        rc = give(&to, root.bytes, root.size);
+        rc = lkv_sink_give(&to, root.bytes, root.size);
     }
     lkv_os_free(log->os, root.bytes);
     for (uint32_t i = 0; rc == LKV_OK && i < log->runs->parts + log->runs->count; i++) {
         lkv_run index;
         rc = give_object(store, find_object(log->runs, i, &index), &to, err);
     }
-    if (rc == LKV_OK) {
-        lkv_format_u64(sum, lkv_hash_value(&to.hash));
-        rc = to.put(to.arg, (lkv_bytes){sum, sizeof(sum)});
-    }
-    return rc;
+    return rc == LKV_OK ? lkv_sink_end(&to) : rc;
 }
 
 /* Taking it back */
 
 typedef struct import {
     lkv_store *store;
-    const lkv_source *source;
-    uint64_t at;       /* of the source: what was read of it, and stands in ... */
-    lkv_buffer buffer; /* ... from `taken` on */
-    size_t taken;
-    lkv_hash hash; /* over what was taken */
+    lkv_stream stream;
     lkv_segment *segments;
     uint32_t count;     /* of these */
     lkv_runs *runs;     /* as it was exported */
@@ -169,45 +150,11 @@ typedef struct import {
     uint64_t sum;       /* found over all of it */
 } import;
 
-static void start_at(import *in, uint64_t offset)
-{
-    in->at = offset;
-    in->buffer.size = in->taken = 0;
-}
-
 /* The next `size` bytes, in one piece, until the next call. */
 static int take(import *in, size_t size, const uint8_t **out, lkv_error *err)
 {
-    lkv_buffer *buffer = &in->buffer;
-    size_t have = buffer->size - in->taken;
-
-    if (have < size) {
-        uint64_t left = in->source->size - in->at;
-        size_t more = size - have > PIECE_SIZE ? size - have : PIECE_SIZE;
-        int rc;
-        more = left < more ? (size_t)left : more;
-        if (more < size - have) {
-            return refuse(err, "it is cut short");
-        }
-        if (have > 0) {
-            memmove(buffer->bytes, buffer->bytes + in->taken, have);
-        }
-        buffer->size = have;
-        in->taken = 0;
-        if (lkv_buffer_reserve(buffer, in->store->log.os, more) != LKV_OK) {
-            return LKV_NOMEM;
-        }
-        rc = in->source->read(in->source->arg, in->at, buffer->bytes + have, more);
-        if (rc != LKV_OK) {
-            return rc;
-        }
-        in->at += more;
-        buffer->size += more;
-    }
-    *out = buffer->bytes + in->taken;
-    lkv_hash_add(&in->hash, *out, size);
-    in->taken += size;
-    return LKV_OK;
+    int rc = lkv_stream_take(&in->stream, size, out);
+    return rc == LKV_ABSENT ? refuse(err, "it is cut short") : rc;
 }
 
 /* The lists, and whether they are those of an export that is whole. */
@@ -226,8 +173,8 @@ static int read_root(import *in, lkv_error *err)
             return refuse(err, "not an exported index of this format");
         }
         size = lkv_format_get_u32(at + 8);
-        rc = size > in->source->size ? refuse(err, "it is cut short")
-                                     : take(in, size, &at, err);
+        rc = size > in->stream.source->size ? refuse(err, "it is cut short")
+                                            : take(in, size, &at, err);
     }
     if (rc != LKV_OK) {
         return rc;
@@ -256,7 +203,7 @@ static int read_root(import *in, lkv_error *err)
         lkv_run index;
         bytes += (uint64_t)find_object(in->runs, i, &index)->blocks * root.block;
     }
-    return bytes + sizeof(in->sum) == in->source->size
+    return bytes + sizeof(in->sum) == in->stream.source->size
                ? LKV_OK
                : refuse(err, "its length is not what its root says");
 }
@@ -356,15 +303,13 @@ static int check_object(import *in, uint32_t i, uint64_t *number, lkv_error *err
                        is_part ? lkv_expected_fence : lkv_expected_place, &want);
     for (left = run->blocks; left > 0 && rc == LKV_OK;) {
         uint32_t span = 1;
-        lkv_hash before = in->hash;
-        rc = take(in, unit, &at, err);
+        rc = lkv_stream_peek(&in->stream, unit, &at);
+        rc = rc == LKV_ABSENT ? refuse(err, "it is cut short") : rc;
         if (rc == LKV_OK) {
             span = lkv_block_span(at, unit);
             if (span == 0 || span > left) {
                 rc = block_damage(err, *number, "not a block of a run");
-            } else if (span > 1) { /* again, with the rest of it */
-                in->hash = before;
-                in->taken -= unit;
+            } else {
                 rc = take(in, (size_t)span * unit, &at, err);
             }
         }
@@ -398,7 +343,7 @@ static int check_blocks(import *in, lkv_error *err)
         rc = check_object(in, i, &number, err);
     }
     if (rc == LKV_OK) {
-        in->sum = lkv_hash_value(&in->hash);
+        in->sum = lkv_hash_value(&in->stream.hash);
         rc = take(in, sizeof(in->sum), &at, err);
     }
     if (rc == LKV_OK && lkv_format_get_u64(at) != in->sum) {
@@ -439,8 +384,7 @@ static int write_objects(import *in, lkv_error *err)
     const uint8_t *at = NULL;
     int rc;
 
-    lkv_hash_start(&in->hash);
-    start_at(in, 0);
+    lkv_stream_start(&in->stream);
     rc = take(in, (size_t)in->blocks_at, &at, err);
     for (uint32_t i = 0; rc == LKV_OK && i < in->runs->parts + in->runs->count; i++) {
         lkv_run index, run = *find_object(in->store->log.runs, i, &index);
@@ -456,7 +400,7 @@ static int write_objects(import *in, lkv_error *err)
             }
         }
     }
-    if (rc == LKV_OK && lkv_hash_value(&in->hash) != sum) {
+    if (rc == LKV_OK && lkv_hash_value(&in->stream.hash) != sum) {
         rc = refuse(err, "it changed while it was read");
     }
     return rc;
@@ -487,14 +431,14 @@ static int replace(import *in, lkv_error *err)
 
 int lkv_import(lkv_store *store, const lkv_source *source, lkv_error *err)
 {
-import in = {.store = store, .source = source };
+import in = {.store = store, .stream = {.os = store->log.os, .source = source } };
     lkv_before before;
     int rc;
 
     if (!store->log.open) {
         return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
     }
-    lkv_hash_start(&in.hash);
+    lkv_stream_start(&in.stream);
     rc = read_root(&in, err);
     if (rc == LKV_OK) {
         rc = check_lists(&in, err);
@@ -509,7 +453,7 @@ import in = {.store = store, .source = source };
         lkv_before_take(&before, store);
         rc = lkv_before_end(&before, store, replace(&in, err));
     }
-    lkv_os_free(store->log.os, in.buffer.bytes);
+    lkv_os_free(store->log.os, in.stream.buffer.bytes);
     lkv_os_free(store->log.os, in.segments);
     lkv_runs_release(store->log.os, in.runs);
     return rc;

@@ -103,7 +103,8 @@ replay log.h
 runcheck part.h
 partscan part.h
 rebuild partscan.h replay.h store.h
-transfer rebuild.h runcheck.h
+stream block.h
+transfer rebuild.h runcheck.h stream.h
 measure store.h
 verify rebuild.h runcheck.h store.h
 verifyparts partscan.h verify.h
