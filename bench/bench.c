@@ -40,9 +40,8 @@ static const char help[] =
     "  -a       a third engine: the table with a rowid\n"
     "  -t       lines with tabs for programs: workload, unit, litekv, table, ratio,\n"
     "           bound\n"
-    "  -o ARGS  more arguments for litekv's table, as \"path='kv.litekv', "
-    "sync=normal\"\n"
-    "           (relative: beside the database); with path or shm other bounds hold\n"
+    "  -o ARGS  more arguments for litekv's table, as path=kv,sync=normal (a path is\n"
+    "           beside the database); with path or shm other bounds hold\n"
     "  -m N     random reads before private memory is looked at; default 100000\n"
     "  -e FILE  the extension; default build/litekv.so\n"
     "  -d DIR   where the database goes; default: here\n";
