@@ -61,6 +61,19 @@ int bench_is_external(const char *arguments)
            (strstr(arguments, "path") != NULL || strstr(arguments, "shm") != NULL);
 }
 
+/* A store in shared memory outlives the files of a run: the scene before left it. */
+static void remove_shared(bench *b)
+{
+    const char *at = strstr(b->arguments, "shm=");
+    char sql[300];
+    if (at != NULL) {
+        at += strspn(at, "shm='\"");
+        snprintf(sql, sizeof(sql), "SELECT litekv_remove('shm:%.*s')",
+                 (int)strcspn(at, "'\", "), at);
+        (void)sqlite3_exec(b->db, sql, NULL, NULL, NULL); /* often there is none */
+    }
+}
+
 /* With the arguments of the command line behind the engine's own. */
 static void create(bench *b)
 {
@@ -69,6 +82,7 @@ static void create(bench *b)
         bench_exec(b, b->of->create);
         return;
     }
+    remove_shared(b);
     snprintf(sql, sizeof(sql), "%.*s, %s)", (int)strlen(b->of->create) - 1,
              b->of->create, b->arguments);
     bench_exec(b, sql);
