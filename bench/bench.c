@@ -102,6 +102,7 @@ static const struct {
     [OPEN_COLD] = {"open-cold", "the same without the start of the process, cold", "ms",
                    0, 0, 0},
     [MEMORY] = {"memory", "private memory after random reads", "KiB", 0, 0, 0},
+    [MAPPED] = {"mapped", "pages of mapped files then", "KiB", 0, 0, 0},
     [SIZE] = {"size", "size of the file after the load", "MB", 0, 0, 0},
     [COMPACT] = {"compact", "litekv_compact itself, a row", "us", 0, 0, 0},
 };

@@ -44,7 +44,7 @@ static int is_accepted(const bench_setup *setup, const engine *of)
 
 static fresh measure(const bench_setup *setup, const engine *of, uint64_t reads)
 {
-    fresh found = {NAN, NAN, NAN, NAN};
+    fresh found = {NAN, NAN, NAN, NAN, NAN, NAN};
     bench b;
     if (of->is_litekv && !is_accepted(setup, of)) {
         return found;

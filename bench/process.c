@@ -80,28 +80,26 @@ fresh bench_fresh(const bench *b, uint64_t reads)
     return found;
 }
 
-/* Kilobytes of pages that no other process maps. */
-static void read_private(double *both, double *dirty)
+typedef struct pages { /* kilobytes */
+    double rss, clean, dirty, anonymous;
+} pages;
+
+static pages read_pages(void)
 {
     FILE *in = fopen("/proc/self/smaps_rollup", "r");
+    pages p = {NAN, NAN, NAN, NAN};
     char line[200];
-    double part;
 
-    *both = *dirty = 0;
-    if (in == NULL) {
-        *both = *dirty = NAN;
-        return;
+    while (in != NULL && fgets(line, sizeof(line), in) != NULL) {
+        (void)sscanf(line, "Rss: %lf", &p.rss);
+        (void)sscanf(line, "Private_Clean: %lf", &p.clean);
+        (void)sscanf(line, "Private_Dirty: %lf", &p.dirty);
+        (void)sscanf(line, "Anonymous: %lf", &p.anonymous);
     }
-    while (fgets(line, sizeof(line), in) != NULL) {
-        if (sscanf(line, "Private_Clean: %lf", &part) == 1) {
-            *both += part;
-        }
-        if (sscanf(line, "Private_Dirty: %lf", &part) == 1) {
-            *both += part;
-            *dirty += part;
-        }
+    if (in != NULL) {
+        (void)fclose(in);
     }
-    (void)fclose(in);
+    return p;
 }
 
 static double first_row(bench *b)
@@ -126,7 +124,7 @@ void bench_child(int argc, char **argv)
     static bench b;
     fresh found;
     uint64_t reads;
-    double ignored;
+    pages now;
 
     if (argc != 6 || strcmp(argv[1], child_word) != 0) {
         return;
@@ -137,11 +135,16 @@ void bench_child(int argc, char **argv)
     b.keys = bench_count(argv[4], 1, UINT64_MAX);
     reads = bench_count(argv[5], 0, UINT64_MAX);
     found.first_row_s = first_row(&b);
-    read_private(&found.opened_kib, &ignored);
+    now = read_pages();
+    found.opened_kib = now.clean + now.dirty;
     if (reads > 0) {
         (void)bench_run(&b, (operation){BENCH_SELECT, reads, 0, bench_any, 1, 0});
     }
-    read_private(&found.read_kib, &found.read_dirty_kib);
+    now = read_pages();
+    found.read_kib = now.clean + now.dirty;
+    found.read_dirty_kib = now.dirty;
+    found.anonymous_kib = now.anonymous;
+    found.mapped_kib = now.rss - now.anonymous;
     _exit(write(STDOUT_FILENO, &found, sizeof(found)) != sizeof(found));
 }
 

@@ -12,6 +12,8 @@ typedef struct fresh {
     double opened_kib;     /* private memory then: clean and dirty pages */
     double read_kib;       /* and after the reads */
     double read_dirty_kib; /* of it, the dirty pages */
+    double anonymous_kib;  /* pages that no file backs, then */
+    double mapped_kib;     /* pages of files, then, whoever else maps them */
 } fresh;
 
 /* Starts this program anew, which opens the closed database of `b` and reads `reads`

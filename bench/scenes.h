@@ -36,6 +36,7 @@ enum workload {
     OPEN_WARM,
     OPEN_COLD,
     MEMORY,
+    MAPPED,
     SIZE,
     COMPACT,
     WORKLOADS
