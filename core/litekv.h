@@ -262,6 +262,29 @@ LKV_MUST_CHECK int lkv_import(lkv_store *store, const lkv_source *source,
                               lkv_error *err);
 
 /*
+ * All that a store holds as one string of bytes
+ */
+
+/* What it begins with. */
+#define LKV_SERIAL_MAGIC "LKVstor1"
+
+/* Gives every record, with the revision and time of its own, to `put`, piece by piece,
+ * the transaction's changes included; what `put` returns other than LKV_OK ends it.
+ * Errors: LKV_MISUSE before the first refresh, and as lkv_get(). */
+LKV_MUST_CHECK int lkv_serialize(lkv_store *store,
+                                 int (*put)(void *arg, lkv_bytes bytes), void *arg,
+                                 lkv_error *err);
+
+/* Puts what was serialized, by this store or another one with the same description, in
+ * the place of all that the store holds, once all of it was found right. `check` (may
+ * be NULL) is asked of every row: LKV_CORRUPT when the caller could not read it. In a
+ * transaction, of which it prepares what was done. Errors: LKV_CORRUPT with what is
+ * wrong with what was given, nothing changed; as lkv_put(). */
+LKV_MUST_CHECK int lkv_deserialize(lkv_store *store, const lkv_source *source,
+                                   int (*check)(void *arg, const lkv_row *row),
+                                   void *arg, lkv_error *err);
+
+/*
  * Knowing it
  */
 

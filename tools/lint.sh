@@ -105,6 +105,8 @@ partscan part.h
 rebuild partscan.h replay.h store.h
 stream block.h
 transfer rebuild.h runcheck.h stream.h
+content rebuild.h
+serial content.h history.h stream.h
 measure store.h
 verify rebuild.h runcheck.h store.h
 verifyparts partscan.h verify.h

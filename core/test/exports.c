@@ -57,6 +57,22 @@ int import(lkv_store *store, export *from, lkv_error *err)
     return lkv_import(store, &source, err);
 }
 
+void take_serial(lkv_store *store, export *out)
+{
+    lkv_error err = {0, ""};
+    memset(out, 0, sizeof(*out));
+    CHECK_INT(lkv_serialize(store, export_put, out, &err), LKV_OK);
+    CHECK_TEXT(err.text, "");
+}
+
+int deserialize(lkv_store *store, export *from, lkv_error *err)
+{
+    lkv_source source = {get, from, from->size};
+    err->text[0] = '\0';
+    from->reads = 0;
+    return lkv_deserialize(store, &source, NULL, NULL, err);
+}
+
 void check_good(fixture *f, const char *want)
 {
     CHECK_TEXT(summary(f->store), want);

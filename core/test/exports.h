@@ -24,6 +24,9 @@ int export_put(void *export, lkv_bytes bytes);
 /* An export of the store, checked; `bytes` is to be freed. */
 void take_export(lkv_store *store, export *out);
 int import(lkv_store *store, export *from, lkv_error *err);
+/* The same of what lkv_serialize() gives. */
+void take_serial(lkv_store *store, export *out);
+int deserialize(lkv_store *store, export *from, lkv_error *err);
 /* An import that is right, as a transaction. */
 void import_and_commit(fixture *f, export *from);
 /* The store holds what summary() said, for a new handle too, and is whole. */
