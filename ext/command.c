@@ -7,6 +7,10 @@
  *                          1, `on` or `off`.
  *   'compact'              Compacts to the end.
  *   'compact=BYTES'        Writes about as many bytes of that, at least one record.
+ *   'deserialize'          Takes the BLOB in the first value column, which
+ *                          litekv_serialize() gave, for all that the table holds.
+ *                          SQLITE_ERROR when it is not one of such a table; nothing is
+ *                          changed then.
  *   'import'               Takes the BLOB in the first value column, which
  *                          litekv_export_index() gave, for the index. SQLITE_ERROR when
  *                          it is not one of this log; nothing is changed then.
@@ -23,6 +27,8 @@
  * `handle->source`. So a path comes by litekv_import_index() only, which a trigger
  * cannot call.
  */
+#include "blob.h"
+#include "functions.h"
 #include "home.h"
 #include "option.h"
 #include "table.h"
@@ -132,49 +138,64 @@ static int compact_some(call *of)
     return end(of, rc);
 }
 
-static int read_blob(void *arg, uint64_t offset, void *out, size_t size)
+/* The BLOB in the first value column, or what a function handed in. */
+static int open_source(call *of, const char *advice, lkv_blob_given *given,
+                       lkv_source *source)
 {
-    sqlite3_value *blob = arg;
-    const uint8_t *bytes = sqlite3_value_blob(blob);
-    uint64_t have = (uint64_t)sqlite3_value_bytes(blob);
-    if (offset > have || size > have - offset) {
-        return LKV_CORRUPT;
+    sqlite3_value *value = of->table->declaration.columns > 1 ? of->columns[1] : NULL;
+    if (of->handle->source != NULL) {
+        *source = *of->handle->source;
+        return SQLITE_OK;
     }
-    if (size > 0) {
-        memcpy(out, bytes + offset, size);
+    if (value == NULL || sqlite3_value_type(value) != SQLITE_BLOB) {
+        return refuse(of,
+                      sqlite3_mprintf("litekv: \"%w\": %s", of->table->name, advice));
     }
-    return LKV_OK;
+    return lkv_blob_give(given, of->handle, value, source);
 }
 
-static int import(call *of)
+/* What came is wrong: no reason to restore the table. */
+static int end_given(call *of, int rc)
 {
-    const lkv_source *source = of->handle->source;
-    lkv_source own = {read_blob, NULL, 0};
-    int rc;
-
-    if (source == NULL) {
-        own.arg = of->table->declaration.columns > 1 ? of->columns[1] : NULL;
-        if (own.arg == NULL || sqlite3_value_type(own.arg) != SQLITE_BLOB) {
-            return refuse(of,
-                          sqlite3_mprintf(
-                              "litekv: \"%w\": import takes a BLOB in the first value "
-                              "column; for a file there is litekv_import_index()",
-                              of->table->name));
-        }
-        own.size = (uint64_t)sqlite3_value_bytes(own.arg);
-        source = &own;
-    }
-    rc = begin(of);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    rc = lkv_import(of->handle->store, source, &of->err);
-    if (rc == LKV_CORRUPT) { /* what came is wrong: no reason to restore the table */
+    if (rc == LKV_CORRUPT) {
         return refuse(
             of, sqlite3_mprintf("litekv: \"%w\": %s", of->table->name, of->err.text));
     }
     of->handle->answer = (sqlite3_int64)lkv_count(of->handle->store);
     return end(of, rc);
+}
+
+static int deserialize(call *of)
+{
+    lkv_blob_given given;
+    lkv_source source;
+    int rc = open_source(of,
+                         "deserialize takes a BLOB in the first value column; without "
+                         "one there is litekv_deserialize()",
+                         &given, &source);
+    if (rc == SQLITE_OK) {
+        rc = begin(of);
+    }
+    return rc != SQLITE_OK
+               ? rc
+               : end_given(of, lkv_deserialize(of->handle->store, &source,
+                                               lkv_serial_check, of->table, &of->err));
+}
+
+static int import(call *of)
+{
+    lkv_blob_given given;
+    lkv_source source;
+    int rc = open_source(of,
+                         "import takes a BLOB in the first value column; for a file "
+                         "there is litekv_import_index()",
+                         &given, &source);
+    if (rc == SQLITE_OK) {
+        rc = begin(of);
+    }
+    return rc != SQLITE_OK
+               ? rc
+               : end_given(of, lkv_import(of->handle->store, &source, &of->err));
 }
 
 static int integrity_check(call *of)
@@ -226,6 +247,7 @@ static const struct {
     {"auto_compact", "SHARE", auto_compact},
     {"compact", NULL, compact},
     {"compact", "BYTES", compact_some},
+    {"deserialize", NULL, deserialize},
     {"import", NULL, import},
     {"integrity-check", NULL, integrity_check},
     {"rebuild", NULL, rebuild},

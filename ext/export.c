@@ -17,6 +17,7 @@
  * be read or written SQLITE_IOERR. The index of a table whose transaction has changed
  * it is not exported: SQLITE_ERROR; it would tell of what may never be.
  */
+#include "blob.h"
 #include "functions.h"
 #include "home.h"
 #include "os_sqlite.h"
@@ -37,9 +38,8 @@ typedef struct transfer {
     char *path;
     lkv_error file_error; /* of `file` ... */
     int file_status;      /* ... and what it failed with */
-    uint8_t *made;        /* a BLOB that is written */
-    const uint8_t *given; /* one that is read */
-    uint64_t size, room, limit;
+    lkv_blob made;        /* a BLOB that is written */
+    lkv_blob_given given; /* one that is read */
 } transfer;
 
 static int refuse(transfer *at, char *text)
@@ -97,38 +97,11 @@ static void end(transfer *at, sqlite3_context *context, int rc)
         lkv_onefile_close(&at->file);
     }
     sqlite3_free(at->path);
-    sqlite3_free(at->made);
+    lkv_blob_clear(&at->made);
     lkv_target_result(&at->target, context, rc);
 }
 
 /* Export */
-
-static int put_blob(void *arg, lkv_bytes bytes)
-{
-    transfer *at = arg;
-    int rc = lkv_home_go_on(at->target.handle);
-
-    if (rc != LKV_OK) {
-        return rc;
-    }
-    if (bytes.size > at->limit - at->size) {
-        return LKV_TOO_BIG;
-    }
-    if (bytes.size > at->room - at->size) {
-        uint64_t room = (at->size + bytes.size) * 2;
-        uint8_t *moved = sqlite3_realloc64(at->made, room);
-        if (moved == NULL) {
-            return LKV_NOMEM;
-        }
-        at->made = moved;
-        at->room = room;
-    }
-    if (bytes.size > 0) {
-        memcpy(at->made + at->size, bytes.data, bytes.size);
-        at->size += bytes.size;
-    }
-    return LKV_OK;
-}
 
 static int put_file(void *arg, lkv_bytes bytes)
 {
@@ -140,7 +113,7 @@ static int put_file(void *arg, lkv_bytes bytes)
     return rc;
 }
 
-static int export(transfer *at, int (*put)(void *arg, lkv_bytes bytes))
+static int export(transfer *at, int (*put)(void *arg, lkv_bytes bytes), void *arg)
 {
     lkv_error err = {0};
     int rc = lkv_target_read(&at->target);
@@ -148,7 +121,7 @@ static int export(transfer *at, int (*put)(void *arg, lkv_bytes bytes))
     if (rc != SQLITE_OK) {
         return rc;
     }
-    rc = lkv_export(at->target.handle->store, put, at, &err);
+    rc = lkv_export(at->target.handle->store, put, arg, &err);
     if (at->file_status != LKV_OK) {
         return file_problem(at);
     }
@@ -167,13 +140,11 @@ void lkv_export_index(sqlite3_context *context, int argc, sqlite3_value **argv)
     int rc = lkv_target_of(&at.target, context, argc, argv);
 
     if (rc == SQLITE_OK) {
-        at.limit =
-            (uint64_t)sqlite3_limit(at.target.handle->db, SQLITE_LIMIT_LENGTH, -1);
-        rc = export(&at, put_blob);
+        at.made.handle = at.target.handle;
+        rc = export(&at, lkv_blob_put, &at.made);
     }
     if (rc == SQLITE_OK) {
-        sqlite3_result_blob64(context, at.made, at.size, sqlite3_free);
-        at.made = NULL;
+        lkv_blob_result(&at.made, context);
     }
     end(&at, context, rc);
 }
@@ -215,7 +186,7 @@ void lkv_export_index_file(sqlite3_context *context, int argc, sqlite3_value **a
         at.file_status = lkv_onefile_create(&at.file, &lkv_os_sqlite, at.path, replace,
                                             &at.file_error);
         at.opened = at.file_status == LKV_OK;
-        rc = at.opened ? export(&at, put_file) : file_problem(&at);
+        rc = at.opened ? export(&at, put_file, &at) : file_problem(&at);
     }
     if (rc == SQLITE_OK) {
         at.file_status = lkv_onefile_finish(&at.file);
@@ -229,19 +200,6 @@ void lkv_export_index_file(sqlite3_context *context, int argc, sqlite3_value **a
 }
 
 /* Import */
-
-static int read_blob(void *arg, uint64_t offset, void *out, size_t size)
-{
-    transfer *at = arg;
-    int rc = lkv_home_go_on(at->target.handle);
-    if (rc == LKV_OK && (offset > at->size || size > at->size - offset)) {
-        rc = LKV_CORRUPT;
-    }
-    if (rc == LKV_OK && size > 0) {
-        memcpy(out, at->given + offset, size);
-    }
-    return rc;
-}
 
 static int read_file(void *arg, uint64_t offset, void *out, size_t size)
 {
@@ -258,13 +216,8 @@ static int open_source(transfer *at, sqlite3_value *argument, lkv_source *source
 {
     int rc;
 
-    source->arg = at;
     if (sqlite3_value_type(argument) == SQLITE_BLOB) {
-        at->given = sqlite3_value_blob(argument);
-        at->size = (uint64_t)sqlite3_value_bytes(argument);
-        source->read = read_blob;
-        source->size = at->size;
-        return at->size > 0 && at->given == NULL ? SQLITE_NOMEM : SQLITE_OK;
+        return lkv_blob_give(&at->given, at->target.handle, argument, source);
     }
     rc = take_path(at, at->target.handle->db, argument);
     if (rc == SQLITE_OK) {
@@ -275,8 +228,7 @@ static int open_source(transfer *at, sqlite3_value *argument, lkv_source *source
         }
         at->opened = 1;
     }
-    source->read = read_file;
-    source->size = at->file.size;
+    *source = (lkv_source){read_file, at, at->file.size};
     return rc;
 }
 

@@ -15,6 +15,12 @@ void lkv_import_index(sqlite3_context *context, int argc, sqlite3_value **argv);
 /* remove.c */
 void lkv_remove(sqlite3_context *context, int argc, sqlite3_value **argv);
 
+/* serial.c */
+void lkv_serialize_table(sqlite3_context *context, int argc, sqlite3_value **argv);
+void lkv_deserialize_table(sqlite3_context *context, int argc, sqlite3_value **argv);
+/* For lkv_deserialize(): whether the lkv_table `table` could read the row. */
+int lkv_serial_check(void *table, const lkv_row *row);
+
 /* tables.c: litekv_segments(t). */
 const sqlite3_module *lkv_segments_module(void);
 

@@ -109,6 +109,12 @@ static const struct {
     {"SELECT litekv_export_index('kv', 'functions.idx', 'replace')",
      "SELECT litekv_import_index('kv', 'functions.idx')"},
     {"BEGIN; INSERT INTO t VALUES(2)", "INSERT INTO kv(kv) VALUES('auto_compact=0.9')"},
+    {"BEGIN; REPLACE INTO kv VALUES(5, 'pending')", "SELECT litekv_serialize('kv')"},
+    {"CREATE TABLE i AS SELECT litekv_serialize('kv') AS i",
+     "SELECT litekv_deserialize('kv', i) FROM i"},
+    {"CREATE TABLE i AS SELECT litekv_serialize('kv') AS i; BEGIN; INSERT INTO t "
+     "VALUES(2); REPLACE INTO kv VALUES(5, 'pending')",
+     "INSERT INTO kv(kv, value) SELECT 'deserialize', i FROM i"},
 };
 
 /* The database of a scene; `*begin` is what is committed. */

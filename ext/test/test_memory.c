@@ -96,6 +96,12 @@ static const scene scenes[] = {
     {MAKE_RUNS "; SELECT litekv_export_index('kv', 'memory.idx', 'replace')",
      "SELECT litekv_import_index('kv', 'memory.idx')"},
     {MAKE_RUNS, "INSERT INTO kv(kv) VALUES('auto_compact=0.3')"},
+    {MAKE_RUNS, "SELECT litekv_serialize('kv')"},
+    {MAKE_RUNS "; CREATE TABLE i AS SELECT litekv_serialize('kv') AS i",
+     "SELECT litekv_deserialize('kv', i) FROM i"},
+    {MAKE_RUNS "; CREATE TABLE i AS SELECT litekv_serialize('kv') AS i; BEGIN; DELETE "
+               "FROM kv WHERE key = 2",
+     "SELECT litekv_deserialize('kv', i) FROM i"},
     {"BEGIN", "INSERT INTO kv VALUES(5, 'five')"},
     {"BEGIN; INSERT INTO kv VALUES(5, zeroblob(400))",
      "UPDATE kv SET key = 'moved' WHERE key = 5"},
