@@ -146,6 +146,18 @@ static int take(const uint8_t *at, size_t size, lkv_record *record, const char *
     return LKV_OK;
 }
 
+uint64_t lkv_format_claimed(const uint8_t *at)
+{
+    return LKV_RECORD_HEADER + (uint64_t)lkv_format_get_u32(at + 5) +
+           lkv_format_get_u32(at + 9);
+}
+
+int lkv_format_has_type(const uint8_t *at)
+{
+    const char *why;
+    return known_type(at[4], &why) == LKV_OK;
+}
+
 int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *record, size_t *need,
                      const char **why)
 {

@@ -236,6 +236,12 @@ LKV_MUST_CHECK int lkv_format_parse(const uint8_t *at, size_t have, lkv_record *
 LKV_MUST_CHECK int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *record,
                                     size_t *need, const char **why);
 
+/* For who looks for records among damaged bytes, of which LKV_RECORD_HEADER are at
+ * `at`: bytes that a record would take by its lengths; whether it would be of a type
+ * that there is. */
+uint64_t lkv_format_claimed(const uint8_t *at);
+int lkv_format_has_type(const uint8_t *at);
+
 /* Writes a seal record of LKV_SEAL_SIZE bytes, and reads the value of one. */
 void lkv_format_seal(uint8_t *out, const lkv_seal_record *seal);
 LKV_MUST_CHECK int lkv_format_parse_seal(const lkv_record *record,

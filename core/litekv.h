@@ -285,6 +285,39 @@ LKV_MUST_CHECK int lkv_deserialize(lkv_store *store, const lkv_source *source,
                                    void *arg, lkv_error *err);
 
 /*
+ * A damaged store
+ */
+
+/* Bytes of a segment or part that could not be read as records that are proven to be
+ * there, and the keys that were read before and behind them in it; no `data` where
+ * there are none. Valid during the call. */
+typedef struct lkv_lost {
+    uint32_t number; /* from 1 on, of its kind */
+    int is_part;
+    uint64_t offset, bytes;
+    lkv_bytes first_key, last_key;
+} lkv_lost;
+
+typedef struct lkv_salvage_calls {
+    int (*lost)(void *arg, const lkv_lost *lost); /* told of each, at the end */
+    int (*go_on)(void *arg);                      /* as of lkv_verify(); may be NULL */
+    void *arg;
+} lkv_salvage_calls;
+
+/* Reads everything that the root lists, whether lkv_refresh() can read it or not, and
+ * finds what of it is proven (FORMAT.md, F35): `*kept` keys. Memory grows with the keys
+ * that the log has outside of parts.
+ *
+ * With `apply`, and if anything is wrong, that becomes the store's content: lkv_begin()
+ * is called if no transaction is open, or what it would do is done without it, and what
+ * was done is prepared. Without, nothing is written; LKV_MISUSE in a transaction that
+ * has changed something. Errors: LKV_CORRUPT when the root is damaged; as lkv_put();
+ * after an error nothing has changed, and the transaction may be over. */
+LKV_MUST_CHECK int lkv_salvage(lkv_store *store, int apply,
+                               const lkv_salvage_calls *calls, uint64_t *kept,
+                               lkv_error *err);
+
+/*
  * Knowing it
  */
 

@@ -155,6 +155,19 @@ static int check_tail(lkv_runs *runs, const lkv_segment *segments, uint32_t coun
     return lkv_log_error(err, LKV_CORRUPT, "root: the tail is not in the log");
 }
 
+/* Generation 0 tells a storage that nothing was read, so that a commit under it would
+ * be lost; and no commit may come back to it. F9 */
+static int check_numbers(const lkv_root *root, lkv_error *err)
+{
+    const char *why = NULL;
+    if (root->block < LKV_BLOCK_MIN || root->block > LKV_BLOCK_MAX) {
+        why = "root: the block size is wrong";
+    } else if (root->generation == 0 || root->generation > INT64_MAX) {
+        why = "root: the generation is wrong";
+    }
+    return why == NULL ? LKV_OK : lkv_log_error(err, LKV_CORRUPT, why);
+}
+
 int lkv_log_read_lists(const lkv_os *os, lkv_bytes bytes, const lkv_root *root,
                        lkv_segment **segments, lkv_runs **runs, lkv_error *err)
 {
@@ -196,24 +209,13 @@ int lkv_log_read_lists(const lkv_os *os, lkv_bytes bytes, const lkv_root *root,
     if (rc == LKV_OK) {
         rc = check_parts(*runs, err);
     }
-    return rc == LKV_OK ? check_pass(*runs, *segments, root->segments, err) : rc;
-}
-
-/* Generation 0 tells a storage that nothing was read, so that a commit under it would
- * be lost; and no commit may come back to it. F9 */
-static int check_numbers(const lkv_root *root, lkv_error *err)
-{
-    const char *why = NULL;
-    if (root->block < LKV_BLOCK_MIN || root->block > LKV_BLOCK_MAX) {
-        why = "root: the block size is wrong";
-    } else if (root->generation == 0 || root->generation > INT64_MAX) {
-        why = "root: the generation is wrong";
+    if (rc == LKV_OK) {
+        rc = check_pass(*runs, *segments, root->segments, err);
     }
-    return why == NULL ? LKV_OK : lkv_log_error(err, LKV_CORRUPT, why);
+    return rc == LKV_OK ? check_numbers(root, err) : rc;
 }
 
-/* What the root says, or why it says nothing. */
-static int read_root(lkv_log *log, lkv_bytes *bytes, lkv_root *root, lkv_error *err)
+int lkv_log_read_root(lkv_log *log, lkv_bytes *bytes, lkv_root *root, lkv_error *err)
 {
     const char *why = "";
     char text[96] = "root: ";
@@ -230,7 +232,7 @@ int lkv_log_is_there(lkv_log *log, const uint8_t *id, lkv_error *err)
 {
     lkv_bytes bytes;
     lkv_root root;
-    int rc = read_root(log, &bytes, &root, err);
+    int rc = lkv_log_read_root(log, &bytes, &root, err);
 
     if (rc == LKV_OK && memcmp(root.store_id, id, LKV_ID_SIZE) != 0) {
         rc = LKV_ABSENT;
@@ -245,16 +247,13 @@ int lkv_log_load_root(lkv_log *log, lkv_error *err)
     uint8_t *meta = NULL;
     lkv_bytes bytes;
     lkv_root root;
-    int rc = read_root(log, &bytes, &root, err);
+    int rc = lkv_log_read_root(log, &bytes, &root, err);
 
     if (rc != LKV_OK) {
         return rc == LKV_ABSENT ? lkv_log_error(err, LKV_CORRUPT, "root: there is none")
                                 : rc;
     }
     rc = lkv_log_read_lists(log->os, bytes, &root, &segments, &runs, err);
-    if (rc == LKV_OK) {
-        rc = check_numbers(&root, err);
-    }
     if (rc == LKV_OK) {
         meta = lkv_os_alloc(log->os, root.meta.size + 1);
         rc = meta == NULL ? LKV_NOMEM : LKV_OK;

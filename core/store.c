@@ -89,7 +89,7 @@ lkv_bytes lkv_meta(const lkv_store *store)
     return (lkv_bytes){store->log.meta, store->log.meta_size};
 }
 
-static void start_transaction(lkv_store *store)
+void lkv_store_enter(lkv_store *store)
 {
     lkv_log_begin(&store->log);
     store->log.begin.flushes = store->flushes;
@@ -115,7 +115,7 @@ int lkv_begin(lkv_store *store, int64_t wait_ms, lkv_error *err)
         storage->ops->unlock(storage, &store->log.at);
         return rc;
     }
-    start_transaction(store);
+    lkv_store_enter(store);
     return LKV_OK;
 }
 
@@ -143,7 +143,7 @@ int lkv_begin_here(lkv_store *store, int64_t wait_ms, lkv_error *err)
                            "others have committed since this was read");
     }
     if (rc == LKV_OK) {
-        start_transaction(store);
+        lkv_store_enter(store);
     } else {
         storage->ops->unlock(storage, &none);
     }

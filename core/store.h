@@ -115,7 +115,9 @@ lkv_runs *lkv_flush_copy(const lkv_store *store, uint32_t count, uint32_t merges
 /* Lets go of merges and of a compaction that the list does not name as they stand. */
 void lkv_work_sweep(lkv_store *store);
 
-/* store.c: lkv_prepare() without paying. */
+/* store.c: a transaction begins where the log stands; the storage is locked. */
+void lkv_store_enter(lkv_store *store);
+/* lkv_prepare() without paying. */
 LKV_MUST_CHECK int lkv_store_prepare(lkv_store *store, lkv_error *err);
 
 /* slice.c: before a record is appended: makes a run of the index in memory when the log

@@ -107,6 +107,10 @@ stream block.h
 transfer rebuild.h runcheck.h stream.h
 content rebuild.h
 serial content.h history.h stream.h
+wreck block.h storage.h
+salvage content.h wreck.h
+salvagelog salvage.h
+salvageparts salvage.h
 measure store.h
 verify rebuild.h runcheck.h store.h
 verifyparts partscan.h verify.h

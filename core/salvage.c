@@ -1,0 +1,349 @@
+/*
+ * salvage.c - lkv_salvage(): what of a damaged store is proven, and making a whole
+ * store of it again.
+ *
+ * The log is read first (salvagelog.c), into an index in memory. Then the parts are
+ * read, which are in the order of the keys, and the index beside them
+ * (salvageparts.c): of each key the log's record is the newer one. When that is to be
+ * written, it is done a second time, with what it gives going into new parts
+ * (content.c).
+ */
+#include "salvage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ASK_EVERY 1024u /* records, whether to go on */
+
+int lkv_survey_step(lkv_survey *s)
+{
+    return s->calls->go_on == NULL || ++s->steps % ASK_EVERY != 0
+               ? LKV_OK
+               : s->calls->go_on(s->calls->arg);
+}
+
+int lkv_survey_copy(const lkv_survey *s, lkv_buffer *to, lkv_bytes from)
+{
+    to->size = 0;
+    if (lkv_buffer_reserve(to, s->os, from.size + 1) != LKV_OK) {
+        return LKV_NOMEM;
+    }
+    if (from.size > 0) {
+        memcpy(to->bytes, from.data, from.size);
+    }
+    to->size = from.size;
+    return LKV_OK;
+}
+
+/* What was lost */
+
+static lkv_lost_range *ranges(const lkv_survey *s, size_t *count)
+{
+    *count = s->lost.size / sizeof(lkv_lost_range);
+    return (lkv_lost_range *)(void *)s->lost.bytes;
+}
+
+void lkv_survey_object(lkv_survey *s)
+{
+    (void)ranges(s, &s->waiting);
+    s->has_near = 0;
+}
+
+/* A copy of `key` for a range. */
+static int keep_key(lkv_survey *s, lkv_bytes key, size_t *at)
+{
+    if (lkv_buffer_reserve(&s->keys, s->os, key.size + 1) != LKV_OK) {
+        return LKV_NOMEM;
+    }
+    *at = s->keys.size;
+    if (key.size > 0) {
+        memcpy(s->keys.bytes + *at, key.data, key.size);
+    }
+    s->keys.size += key.size;
+    return LKV_OK;
+}
+
+int lkv_survey_lost(lkv_survey *s, uint32_t object, uint32_t offset, uint32_t bytes)
+{
+    lkv_lost_range range = {.object = object, .offset = offset, .bytes = bytes};
+    lkv_lost_range *at;
+    size_t count;
+
+    if (s->quiet || bytes == 0) {
+        return LKV_OK;
+    }
+    at = ranges(s, &count);
+    if (count > s->waiting && at[count - 1].object == object &&
+        at[count - 1].offset + at[count - 1].bytes == offset) {
+        at[count - 1].bytes += bytes;
+        return LKV_OK;
+    }
+    if (s->has_near) {
+        lkv_bytes near = {s->near.bytes, s->near.size};
+        if (keep_key(s, near, &range.first) != LKV_OK) {
+            return LKV_NOMEM;
+        }
+        range.first_size = near.size;
+        range.has_first = 1;
+    }
+    if (lkv_buffer_reserve(&s->lost, s->os, sizeof(range)) != LKV_OK) {
+        return LKV_NOMEM;
+    }
+    memcpy(s->lost.bytes + s->lost.size, &range, sizeof(range));
+    s->lost.size += sizeof(range);
+    return LKV_OK;
+}
+
+int lkv_survey_key(lkv_survey *s, lkv_bytes key)
+{
+    lkv_lost_range *at;
+    size_t count, where = 0;
+
+    if (s->quiet) {
+        return LKV_OK;
+    }
+    at = ranges(s, &count);
+    if (s->waiting < count && keep_key(s, key, &where) != LKV_OK) {
+        return LKV_NOMEM;
+    }
+    for (; s->waiting < count; s->waiting++) {
+        at[s->waiting].last = where;
+        at[s->waiting].last_size = key.size;
+        at[s->waiting].has_last = 1;
+    }
+    s->has_near = 1;
+    return lkv_survey_copy(s, &s->near, key);
+}
+
+static int tell_lost(const lkv_survey *s)
+{
+    size_t count;
+    const lkv_lost_range *at = ranges(s, &count);
+    int rc = LKV_OK;
+
+    for (size_t i = 0; i < count && rc == LKV_OK; i++, at++) {
+        uint32_t first = at->object >= LKV_PART_FIRST ? LKV_PART_FIRST - 1 : 0;
+        lkv_lost lost = {at->object - first, first > 0, at->offset,
+                         at->bytes,          {NULL, 0}, {NULL, 0}};
+        if (at->has_first) {
+            lost.first_key = (lkv_bytes){s->keys.bytes + at->first, at->first_size};
+        }
+        if (at->has_last) {
+            lost.last_key = (lkv_bytes){s->keys.bytes + at->last, at->last_size};
+        }
+        rc = s->calls->lost(s->calls->arg, &lost);
+    }
+    return rc;
+}
+
+/* The survey as a whole */
+
+/* Without the root nothing is known to be the store's. */
+static int without_root(int rc, lkv_error *err)
+{
+    char text[sizeof(err->text)];
+    if (rc != LKV_CORRUPT || err == NULL) {
+        return rc;
+    }
+    snprintf(text, sizeof(text),
+             "%.150s; without the root nothing is proven to be of the table",
+             err->text);
+    return lkv_log_error(err, LKV_CORRUPT, text);
+}
+
+/* A transaction's root may be shown to nobody yet. */
+static int take_lists(lkv_survey *s)
+{
+    const lkv_log *log = &s->store->log;
+    size_t count = log->count - log->first;
+
+    s->segments = lkv_os_alloc(s->os, count * sizeof(*s->segments));
+    if (s->segments == NULL) {
+        return LKV_NOMEM;
+    }
+    memcpy(s->segments, log->segments + log->first, count * sizeof(*s->segments));
+    s->count = (uint32_t)count;
+    s->runs = lkv_runs_hold(log->runs);
+    memcpy(s->id, log->at.store_id, LKV_ID_SIZE);
+    s->end.generation = log->at.generation;
+    return LKV_OK;
+}
+
+static int read_root(lkv_survey *s, lkv_error *err)
+{
+    lkv_log *log = &s->store->log;
+    lkv_bytes bytes;
+    lkv_root root;
+    int rc = lkv_log_read_root(log, &bytes, &root, err);
+
+    if (rc == LKV_ABSENT) {
+        rc = lkv_log_error(err, LKV_CORRUPT, "root: there is none");
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_log_read_lists(s->os, bytes, &root, &s->segments, &s->runs, err);
+    }
+    if (rc != LKV_OK) {
+        return without_root(rc, err);
+    }
+    memcpy(s->id, root.store_id, LKV_ID_SIZE);
+    s->count = root.segments;
+    s->storage->block = root.block;
+    s->end.generation = root.generation;
+    return LKV_OK;
+}
+
+/* Where the log ends, if that can be known. */
+static int read_end(lkv_survey *s, lkv_error *err)
+{
+    const lkv_log *log = &s->store->log;
+    uint64_t generation = s->end.generation;
+    lkv_end end = log->at;
+    int rc = log->open ? LKV_OK : s->storage->ops->read_end(s->storage, &end, err);
+
+    if (rc < 0 && rc != LKV_CORRUPT) {
+        return rc;
+    }
+    s->end_known = rc == LKV_OK && memcmp(end.store_id, s->id, LKV_ID_SIZE) == 0 &&
+                   end.generation == generation &&
+                   end.segment == s->segments[s->count - 1].number &&
+                   end.offset >= LKV_SEGMENT_HEADER && end.offset <= LKV_SEGMENT_MAX;
+    if (s->end_known) {
+        s->end = end;
+    }
+    return LKV_OK;
+}
+
+static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls *calls,
+                       lkv_error *err)
+{
+    int rc;
+    memset(s, 0, sizeof(*s));
+    s->store = store;
+    s->storage = store->log.storage;
+    s->os = store->log.os;
+    s->calls = calls;
+    store->log.views++;
+    s->storage->ops->forget(s->storage, 0, 0);
+    rc = lkv_memindex_open(s->os, &s->index);
+    if (rc == LKV_OK) {
+        rc = store->log.open ? take_lists(s) : read_root(s, err);
+    }
+    if (rc == LKV_OK) {
+        rc = read_end(s, err);
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_survey_log(s, err);
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_survey_merge(s, NULL, err);
+    }
+    if (rc == LKV_OK && s->revision > LKV_REVISION_MAX) {
+        rc = lkv_log_error(err, LKV_CORRUPT, "a commit has an impossible revision");
+    }
+    return rc;
+}
+
+static void survey_free(lkv_survey *s)
+{
+    lkv_memindex_close(s->index);
+    lkv_runs_release(s->os, s->runs);
+    lkv_os_free(s->os, s->segments);
+    lkv_os_free(s->os, s->epochs.bytes);
+    lkv_os_free(s->os, s->lost.bytes);
+    lkv_os_free(s->os, s->keys.bytes);
+    lkv_os_free(s->os, s->near.bytes);
+    lkv_os_free(s->os, s->key.bytes);
+    lkv_os_free(s->os, s->last.bytes);
+    lkv_os_free(s->os, s->record.bytes);
+}
+
+/* Making a store of it */
+
+/* What lkv_begin() would do, had the log been read: nothing is known of its keys. */
+static int begin_wreck(lkv_survey *s, lkv_error *err)
+{
+    lkv_store *store = s->store;
+    int rc = s->storage->ops->lock(s->storage, 0, err);
+
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    rc = lkv_log_load_root(&store->log, err);
+    if (rc != LKV_OK) {
+        s->storage->ops->unlock(s->storage, &store->log.at);
+        return rc;
+    }
+    lkv_store_before_change(store);
+    store->log.at = s->end;
+    store->log.known = 1;
+    store->live_keys = s->end.live_keys;
+    store->live_bytes = s->end.live_bytes;
+    store->stale = 1; /* a rollback reads all of it, and finds it damaged */
+    lkv_store_enter(store);
+    return LKV_OK;
+}
+
+static int write_all(lkv_survey *s, lkv_error *err)
+{
+    lkv_content content;
+    int rc = lkv_content_begin(&content, s->store, s->revision, err);
+
+    if (rc == LKV_OK) {
+        s->quiet = 1;
+        rc = lkv_content_end(&content, lkv_survey_merge(s, &content, err), err);
+    }
+    return rc;
+}
+
+static int rewrite(lkv_survey *s, lkv_error *err)
+{
+    lkv_store *store = s->store;
+    int was_open = store->log.open;
+    int rc = was_open ? LKV_OK : begin_wreck(s, err);
+
+    if (rc == LKV_OK) {
+        rc = write_all(s, err);
+        if (rc != LKV_OK && !was_open) {
+            lkv_rollback(store);
+        }
+    }
+    return rc;
+}
+
+/* LKV_OK: nothing is wrong with the store, whose transaction is open. LKV_CORRUPT:
+ * something is; the transaction is open if it could be. */
+static int look_whole(lkv_store *store, const lkv_salvage_calls *calls, lkv_error *err)
+{
+    int rc = store->log.open ? lkv_store_prepare(store, err) : lkv_begin(store, 0, err);
+    return rc == LKV_OK ? lkv_verify(store, calls->go_on, calls->arg, err) : rc;
+}
+
+int lkv_salvage(lkv_store *store, int apply, const lkv_salvage_calls *calls,
+                uint64_t *kept, lkv_error *err)
+{
+    const lkv_log *log = &store->log;
+    lkv_survey survey;
+    int rc;
+
+    if (!apply && log->open &&
+        (lkv_log_changed(log) || log->at.revision != log->begin.at.revision)) {
+        return lkv_log_error(err, LKV_MISUSE, "the transaction has changed something");
+    }
+    if (apply) {
+        rc = look_whole(store, calls, err);
+        *kept = store->live_keys;
+        if (rc != LKV_CORRUPT) {
+            return rc;
+        }
+    }
+    rc = survey_open(&survey, store, calls, err);
+    if (rc == LKV_OK) {
+        rc = tell_lost(&survey);
+    }
+    if (rc == LKV_OK && apply) {
+        rc = rewrite(&survey, err);
+    }
+    *kept = survey.kept;
+    survey_free(&survey);
+    return rc;
+}

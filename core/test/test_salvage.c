@@ -1,0 +1,226 @@
+/*
+ * test_salvage.c - of a damaged store everything is kept that was not damaged, nothing
+ * comes that was never there, and what it makes is whole.
+ */
+#include "rescue.h"
+#include "store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The small store's records that were ever there, the newest of each key first. */
+static const struct truth {
+    const char *key, *values[5];
+} truths[] = {
+    {"a", {"2", "some value", NULL}},
+    {"b", {"", "some value", NULL}}, /* deleted: its first value is none */
+    {"c", {"", NULL}},
+    {"dddddddddddd", {"some value", NULL}},
+    {"ddddddddddde", {"some value", NULL}},
+    {"e", {"5", "4", "3", "2", NULL}},
+    {"g", {"3", "2", NULL}},
+    {"h", {"h", NULL}},
+};
+#define TRUTHS (sizeof(truths) / sizeof(truths[0]))
+
+typedef struct spot {
+    uint32_t object;
+    uint64_t from, to;
+} spot;
+
+/* Where the newest record of each key stands, and its tombstone's. */
+static void find_spots(fixture *f, spot *spots)
+{
+    for (size_t i = 0; i < TRUTHS; i++) {
+        lkv_place place;
+        CHECK_INT(lkv_lookup(f->store, text_bytes(truths[i].key), &place, &f->err),
+                  LKV_OK);
+        CHECK(place.loc != LKV_NOWHERE);
+        spots[i].object = lkv_loc_segment(place.loc);
+        spots[i].from = lkv_loc_offset(place.loc);
+        spots[i].to = spots[i].from + place.size +
+                      (spots[i].object >= LKV_PART_FIRST ? LKV_MOVED_SIZE : 0);
+    }
+}
+
+/* What has come out when bytes `from` to `to` of `object` were damaged. */
+static void check_content(fixture *f, const spot *spots, const spot *damaged)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < TRUTHS; i++) {
+        const char *value = get_text(f->store, truths[i].key);
+        int hit = spots[i].object == damaged->object && damaged->from < spots[i].to &&
+                  spots[i].from < damaged->to;
+        int deleted = truths[i].key[0] == 'b', known = 0;
+        rows += value != NULL;
+        if (!hit) {
+            CHECK_TEXT(value, deleted ? NULL : truths[i].values[0]);
+            continue;
+        }
+        for (unsigned k = (unsigned)deleted; truths[i].values[k] != NULL; k++) {
+            known |= value != NULL && strcmp(value, truths[i].values[k]) == 0;
+        }
+        CHECK(value == NULL || known);
+    }
+    CHECK_SIZE(lkv_count(f->store), rows);
+}
+
+/* The store as it was: the image, and the parts with their indexes, which it lacks. */
+typedef struct whole {
+    store_image image;
+    unsigned parts;
+    uint32_t number[4];
+    uint8_t *bytes[4];
+    size_t size[4];
+} whole;
+
+static void whole_take(whole *w, fixture *f)
+{
+    const lkv_runs *runs = f->store->log.runs;
+    image_take(&w->image, f->memory);
+    w->parts = 0;
+    for (uint32_t i = 0; i < 2 * runs->parts && i < 4; i++) {
+        uint32_t number =
+            i % 2 == 0 ? runs->part[i / 2].number : runs->part[i / 2].index;
+        lkv_bytes object = layers_object(f->storage, number);
+        w->number[i] = number;
+        w->size[i] = i % 2 == 0 ? runs->part[i / 2].size : object.size;
+        w->bytes[i] = malloc(object.size + 1);
+        if (w->bytes[i] == NULL) {
+            abort();
+        }
+        memcpy(w->bytes[i], object.data, object.size);
+        free((void *)(uintptr_t)object.data);
+        w->parts++;
+    }
+}
+
+static void whole_put(whole *w, fixture *f)
+{
+    image_put(&w->image, f->memory);
+    for (unsigned i = 0; i < w->parts; i++) {
+        layers_put_object(f->memory, w->number[i],
+                          (lkv_bytes){w->bytes[i], w->size[i]});
+    }
+}
+
+static void whole_free(whole *w)
+{
+    image_free(&w->image);
+    for (unsigned i = 0; i < w->parts; i++) {
+        free(w->bytes[i]);
+    }
+}
+
+/* Damages bytes `from` to `to` of an object, and looks at what comes of it. */
+static void damage_at(fixture *f, whole *w, const spot *spots, const spot *damaged,
+                      uint8_t *at, int clears)
+{
+    size_t size = (size_t)(damaged->to - damaged->from);
+    report said = {.object = damaged->object, .offset = damaged->from};
+    uint8_t was[64];
+
+    memcpy(was, at, size);
+    for (size_t i = 0; i < size; i++) {
+        at[i] = clears ? 0 : (uint8_t)(at[i] ^ (1u << (damaged->from * 5 % 8)));
+    }
+    if (memcmp(was, at, size) != 0) {
+        whole_put(w, f);
+        recover(f, &said);
+        check_content(f, spots, damaged);
+        if (damaged->object >= LKV_RUN_FIRST) {
+            CHECK_TEXT(said.text, "");
+        } else if (!clears) {
+            CHECK(said.named);
+            CHECK(said.count == 1);
+        }
+        if (check_failures() > 0) {
+            printf("  object %x at %u: %s\n", damaged->object, (unsigned)damaged->from,
+                   said.text);
+        }
+    }
+    memcpy(at, was, size);
+}
+
+/* One damage after the other, each in the store as it was. */
+static void damage_everywhere(int atomic, uint64_t width, int clears)
+{
+    spot spots[TRUTHS];
+    unsigned kinds = 0;
+    fixture f;
+    whole w;
+
+    layers_small(&f);
+    f.storage->atomic = atomic;
+    find_spots(&f, spots);
+    whole_take(&w, &f);
+    CHECK_SIZE(w.parts, 2);
+    for (unsigned n = 0; n < w.image.objects + w.parts; n++) {
+        int is_part = n >= w.image.objects;
+        uint32_t number =
+            is_part ? w.number[n - w.image.objects] : w.image.segments[n].number;
+        size_t size = is_part ? w.size[n - w.image.objects] : w.image.segments[n].size;
+        uint8_t *bytes =
+            is_part ? w.bytes[n - w.image.objects] : w.image.segments[n].bytes;
+        kinds |= 1u << (number / LKV_PART_FIRST);
+        for (size_t k = 0; k < size && check_failures() == 0; k += width) {
+            spot damaged = {number, k, size - k < width ? size : k + width};
+            damage_at(&f, &w, spots, &damaged, bytes + k, clears);
+        }
+    }
+    CHECK_SIZE(kinds, 7); /* segments, parts, runs */
+    whole_put(&w, &f);
+    fixture_reopen(&f);
+    whole_free(&w);
+    fixture_close(&f);
+}
+
+static void every_byte(void)
+{
+    damage_everywhere(1, 1, 0);
+}
+
+static void every_byte_without_places(void)
+{
+    damage_everywhere(0, 1, 0);
+}
+
+static void every_block(void)
+{
+    damage_everywhere(1, 64, 0);
+    damage_everywhere(1, 64, 1);
+    damage_everywhere(0, 64, 1);
+}
+
+static void nothing_is_wrong(void)
+{
+    store_image before, after;
+    report said = {0};
+    fixture f;
+
+    layers_small(&f);
+    image_take(&before, f.memory);
+    CHECK_INT(salvage(f.store, 0, &said, &f.err), LKV_OK);
+    CHECK_TEXT(said.text, "");
+    CHECK_SIZE(said.kept, 7);
+    CHECK(!lkv_in_transaction(f.store));
+    CHECK_INT(salvage(f.store, 1, &said, &f.err), LKV_OK);
+    CHECK_TEXT(said.text, "");
+    CHECK_SIZE(said.kept, 7);
+    CHECK(!lkv_log_changed(&f.store->log));
+    prepare_and_commit(f.store);
+    image_take(&after, f.memory);
+    CHECK_SAME_IMAGE(&after, &before);
+    image_free(&after);
+    image_free(&before);
+    fixture_close(&f);
+}
+
+static const check_case cases[] = {CASE(every_byte), CASE(every_byte_without_places),
+                                   CASE(every_block), CASE(nothing_is_wrong)};
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv, cases, CASES(cases));
+}
