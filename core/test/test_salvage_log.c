@@ -252,6 +252,53 @@ static void records_inside_a_value(void)
     fixture_close(&f);
 }
 
+/* Where the lengths are right, nothing is looked for in the value. */
+static void lengths_are_right(void)
+{
+    report said = {0};
+    char fake[40];
+    size_t size = lkv_format_size(text_bytes("fake"), text_bytes("1"));
+    fixture f;
+    craft c;
+
+    fixture_open(&f, 64);
+    three(&c);
+    memset(fake, 0, sizeof(fake));
+    lkv_format_record((uint8_t *)fake, LKV_KIND_PUT, 0, text_bytes("fake"),
+                      text_bytes("1"));
+    craft_bytes(&c, (lkv_bytes){"0123\1\1\0\0\0\22\0\0\0b", 14}, 1);
+    CHECK_SIZE(size, 18);
+    craft_bytes(&c, (lkv_bytes){fake, size}, 1); /* its value */
+    craft_record(&c, LKV_KIND_PUT, "d", "4");
+    craft_commit(&c, 4);
+    craft_end(&c);
+    put(&f, &c);
+    CHECK_TEXT(recover(&f, &said), "a=1 b=2 c=3 d=4");
+    CHECK_TEXT(said.text, "segment 1: 247+32 c..d");
+    image_free(&c.image);
+    fixture_close(&f);
+}
+
+/* Right, and of a type that a log does not have. */
+static void types_that_do_not_belong(void)
+{
+    report said = {0};
+    fixture f;
+    craft c;
+
+    fixture_open(&f, 64);
+    three(&c);
+    craft_record(&c, LKV_KIND_SEAL, "s", "1");
+    craft_record(&c, LKV_KIND_PUT, "d", "4");
+    craft_commit(&c, 4);
+    craft_end(&c);
+    put(&f, &c);
+    CHECK_TEXT(recover(&f, &said), "a=1 b=2 c=3 d=4");
+    CHECK_TEXT(said.text, "segment 1: 247+15 c..d");
+    image_free(&c.image);
+    fixture_close(&f);
+}
+
 /* An object that is right, and another one's. */
 static void foreign_objects(void)
 {
@@ -357,7 +404,9 @@ static void inside_a_transaction(void)
     CHECK_INT(put_text(f.store, "a", "3"), LKV_OK);
     CHECK_INT(salvage(f.store, 0, &said, &f.err), LKV_MISUSE);
     depth = mark(f.store);
-    CHECK_INT(put_text(f.store, "a", "4"), LKV_OK);
+    for (int i = 0; i < 40; i++) { /* goes on in another segment */
+        CHECK_INT(put_text(f.store, "a", "4"), LKV_OK);
+    }
     CHECK_INT(salvage(f.store, 1, &said, &f.err), LKV_OK);
     CHECK_SIZE(said.count, 1);
     CHECK_TEXT(contents(f.store), "a=4 c= dddddddddddd=some value e=5 g=3 h=h");
@@ -474,6 +523,8 @@ static const check_case cases[] = {CASE(end_lost),
                                    CASE(two_places),
                                    CASE(log_inside_a_value),
                                    CASE(records_inside_a_value),
+                                   CASE(lengths_are_right),
+                                   CASE(types_that_do_not_belong),
                                    CASE(foreign_objects),
                                    CASE(root_damaged),
                                    CASE(undone),
