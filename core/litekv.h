@@ -304,15 +304,16 @@ typedef struct lkv_salvage_calls {
     void *arg;
 } lkv_salvage_calls;
 
-/* Reads everything that the root lists, whether lkv_refresh() can read it or not, and
- * finds what of it is proven (FORMAT.md, F35): `*kept` keys. Memory grows with the keys
- * that the log has outside of parts.
+/* Reads everything that the root lists, whether lkv_refresh(), which the caller tries
+ * before, can read it or not, and finds what of it is proven (FORMAT.md, F35): `*kept`
+ * keys. Memory grows with the keys that the log has outside of parts.
  *
  * With `apply`, and if anything is wrong, that becomes the store's content: lkv_begin()
- * is called if no transaction is open, or what it would do is done without it, and what
- * was done is prepared. Without, nothing is written; LKV_MISUSE in a transaction that
- * has changed something. Errors: LKV_CORRUPT when the root is damaged; as lkv_put();
- * after an error nothing has changed, and the transaction may be over. */
+ * is called if no transaction is open, or what it would do is done without it, with a
+ * mark before all else; and what was done is prepared. Without, nothing is written;
+ * LKV_MISUSE in a transaction that has changed something. Errors: LKV_CORRUPT when the
+ * root is damaged; as lkv_put(); after an error nothing has changed, and the
+ * transaction may be over. */
 LKV_MUST_CHECK int lkv_salvage(lkv_store *store, int apply,
                                const lkv_salvage_calls *calls, uint64_t *kept,
                                lkv_error *err);

@@ -151,7 +151,8 @@ static int without_root(int rc, lkv_error *err)
     return lkv_log_error(err, LKV_CORRUPT, text);
 }
 
-/* A transaction's root may be shown to nobody yet. */
+/* What the handle has read, if it has; a transaction's root may be shown to nobody yet.
+ */
 static int take_lists(lkv_survey *s)
 {
     const lkv_log *log = &s->store->log;
@@ -164,50 +165,53 @@ static int take_lists(lkv_survey *s)
     memcpy(s->segments, log->segments + log->first, count * sizeof(*s->segments));
     s->count = (uint32_t)count;
     s->runs = lkv_runs_hold(log->runs);
+    s->end = log->at;
+    s->end_known = 1;
     memcpy(s->id, log->at.store_id, LKV_ID_SIZE);
-    s->end.generation = log->at.generation;
     return LKV_OK;
 }
 
-static int read_root(lkv_survey *s, lkv_error *err)
+/* The lists of the storage's root. */
+static int read_lists(lkv_survey *s, lkv_root *root, lkv_error *err)
 {
-    lkv_log *log = &s->store->log;
     lkv_bytes bytes;
-    lkv_root root;
-    int rc = lkv_log_read_root(log, &bytes, &root, err);
+    int rc = lkv_log_read_root(&s->store->log, &bytes, root, err);
 
-    if (rc == LKV_ABSENT) {
+    if (rc == LKV_ABSENT || rc == LKV_MOVED) {
         rc = lkv_log_error(err, LKV_CORRUPT, "root: there is none");
     }
     if (rc == LKV_OK) {
-        rc = lkv_log_read_lists(s->os, bytes, &root, &s->segments, &s->runs, err);
+        rc = lkv_log_read_lists(s->os, bytes, root, &s->segments, &s->runs, err);
     }
+    return rc == LKV_CORRUPT ? without_root(rc, err) : rc;
+}
+
+/* The root, and the end if it can be known; that of a root that has its own is at least
+ * where the log goes on from. */
+static int read_storage(lkv_survey *s, lkv_error *err)
+{
+    lkv_end end = {0};
+    lkv_root root = {.segments = 0};
+    int rc = s->storage->ops->read_end(s->storage, &end, err), read = rc;
+
+    if (rc < 0 && rc != LKV_CORRUPT) {
+        return rc;
+    }
+    s->unsure = rc == LKV_UNSURE;
+    rc = read_lists(s, &root, err);
     if (rc != LKV_OK) {
-        return without_root(rc, err);
+        return rc;
     }
     memcpy(s->id, root.store_id, LKV_ID_SIZE);
     s->count = root.segments;
     s->storage->block = root.block;
     s->end.generation = root.generation;
-    return LKV_OK;
-}
-
-/* Where the log ends, if that can be known. */
-static int read_end(lkv_survey *s, lkv_error *err)
-{
-    const lkv_log *log = &s->store->log;
-    uint64_t generation = s->end.generation;
-    lkv_end end = log->at;
-    int rc = log->open ? LKV_OK : s->storage->ops->read_end(s->storage, &end, err);
-
-    if (rc < 0 && rc != LKV_CORRUPT) {
-        return rc;
-    }
-    s->end_known = rc == LKV_OK && memcmp(end.store_id, s->id, LKV_ID_SIZE) == 0 &&
-                   end.generation == generation &&
-                   end.segment == s->segments[s->count - 1].number &&
-                   end.offset >= LKV_SEGMENT_HEADER && end.offset <= LKV_SEGMENT_MAX;
-    if (s->end_known) {
+    s->end.segment = s->segments[s->count - 1].number;
+    if ((read == LKV_OK || read == LKV_UNSURE) &&
+        memcmp(end.store_id, s->id, LKV_ID_SIZE) == 0 &&
+        end.generation == root.generation && end.segment == s->end.segment &&
+        end.offset >= LKV_SEGMENT_HEADER && end.offset <= LKV_SEGMENT_MAX) {
+        s->end_known = read == LKV_OK;
         s->end = end;
     }
     return LKV_OK;
@@ -216,22 +220,22 @@ static int read_end(lkv_survey *s, lkv_error *err)
 static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls *calls,
                        lkv_error *err)
 {
+    const lkv_log *log = &store->log;
+    int knows = log->open || (log->known && !store->stale);
     int rc;
+
     memset(s, 0, sizeof(*s));
     s->store = store;
-    s->storage = store->log.storage;
-    s->os = store->log.os;
+    s->storage = log->storage;
+    s->os = log->os;
     s->calls = calls;
     store->log.views++;
-    s->storage->ops->forget(s->storage, 0, 0);
     rc = lkv_memindex_open(s->os, &s->index);
     if (rc == LKV_OK) {
-        rc = store->log.open ? take_lists(s) : read_root(s, err);
+        rc = knows ? take_lists(s) : read_storage(s, err);
     }
     if (rc == LKV_OK) {
-        rc = read_end(s, err);
-    }
-    if (rc == LKV_OK) {
+        s->storage->ops->forget(s->storage, 0, 0);
         rc = lkv_survey_log(s, err);
     }
     if (rc == LKV_OK) {
@@ -239,6 +243,9 @@ static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls 
     }
     if (rc == LKV_OK && s->revision > LKV_REVISION_MAX) {
         rc = lkv_log_error(err, LKV_CORRUPT, "a commit has an impossible revision");
+    }
+    if (s->unsure) { /* nobody else is told of what was found */
+        (void)s->storage->ops->settle(s->storage, NULL, 0, NULL);
     }
     return rc;
 }
@@ -259,35 +266,35 @@ static void survey_free(lkv_survey *s)
 
 /* Making a store of it */
 
-/* What lkv_begin() would do, had the log been read: nothing is known of its keys. */
+/* What lkv_begin() would do, had the log been read; the storage is locked. Nothing is
+ * known of the keys. The first mark is before all that is done. */
 static int begin_wreck(lkv_survey *s, lkv_error *err)
 {
     lkv_store *store = s->store;
-    int rc = s->storage->ops->lock(s->storage, 0, err);
+    uint32_t depth;
+    int rc = lkv_log_load_root(&store->log, err);
 
-    if (rc != LKV_OK) {
-        return rc;
+    if (rc == LKV_OK) {
+        lkv_store_before_change(store);
+        store->log.at = s->end;
+        store->log.known = 1;
+        store->live_keys = s->end.live_keys;
+        store->live_bytes = s->end.live_bytes;
+        store->stale = 1; /* a rollback reads all of it, and finds it damaged */
+        lkv_store_enter(store);
+        rc = lkv_mark(store, &depth);
     }
-    rc = lkv_log_load_root(&store->log, err);
-    if (rc != LKV_OK) {
-        s->storage->ops->unlock(s->storage, &store->log.at);
-        return rc;
-    }
-    lkv_store_before_change(store);
-    store->log.at = s->end;
-    store->log.known = 1;
-    store->live_keys = s->end.live_keys;
-    store->live_bytes = s->end.live_bytes;
-    store->stale = 1; /* a rollback reads all of it, and finds it damaged */
-    lkv_store_enter(store);
-    return LKV_OK;
+    return rc;
 }
 
-static int write_all(lkv_survey *s, lkv_error *err)
+static int rewrite(lkv_survey *s, lkv_error *err)
 {
     lkv_content content;
-    int rc = lkv_content_begin(&content, s->store, s->revision, err);
+    int rc = s->store->log.open ? LKV_OK : begin_wreck(s, err);
 
+    if (rc == LKV_OK) {
+        rc = lkv_content_begin(&content, s->store, s->revision, err);
+    }
     if (rc == LKV_OK) {
         s->quiet = 1;
         rc = lkv_content_end(&content, lkv_survey_merge(s, &content, err), err);
@@ -295,17 +302,40 @@ static int write_all(lkv_survey *s, lkv_error *err)
     return rc;
 }
 
-static int rewrite(lkv_survey *s, lkv_error *err)
+static int salvage(lkv_store *store, int apply, const lkv_salvage_calls *calls,
+                   uint64_t *kept, lkv_error *err)
 {
-    lkv_store *store = s->store;
-    int was_open = store->log.open;
-    int rc = was_open ? LKV_OK : begin_wreck(s, err);
+    lkv_survey survey;
+    int rc = survey_open(&survey, store, calls, err);
 
     if (rc == LKV_OK) {
-        rc = write_all(s, err);
-        if (rc != LKV_OK && !was_open) {
-            lkv_rollback(store);
-        }
+        rc = tell_lost(&survey);
+    }
+    if (rc == LKV_OK && apply) {
+        rc = rewrite(&survey, err);
+    }
+    *kept = survey.kept;
+    survey_free(&survey);
+    return rc;
+}
+
+/* The storage is locked from here on, until the transaction ends that this begins. */
+static int salvage_closed(lkv_store *store, const lkv_salvage_calls *calls,
+                          uint64_t *kept, lkv_error *err)
+{
+    lkv_storage *storage = store->log.storage;
+    uint64_t rollbacks = store->log.rollbacks;
+    lkv_end none = {0};
+    int rc = storage->ops->lock(storage, 0, err);
+
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    rc = salvage(store, 1, calls, kept, err);
+    if (rc != LKV_OK && store->log.open) {
+        lkv_rollback(store);
+    } else if (rc != LKV_OK && rollbacks == store->log.rollbacks) {
+        storage->ops->unlock(storage, &none);
     }
     return rc;
 }
@@ -322,28 +352,20 @@ int lkv_salvage(lkv_store *store, int apply, const lkv_salvage_calls *calls,
                 uint64_t *kept, lkv_error *err)
 {
     const lkv_log *log = &store->log;
-    lkv_survey survey;
     int rc;
 
-    if (!apply && log->open &&
-        (lkv_log_changed(log) || log->at.revision != log->begin.at.revision)) {
-        return lkv_log_error(err, LKV_MISUSE, "the transaction has changed something");
+    if (!apply) {
+        return log->open && (lkv_log_changed(log) ||
+                             log->at.revision != log->begin.at.revision)
+                   ? lkv_log_error(err, LKV_MISUSE,
+                                   "the transaction has changed something")
+                   : salvage(store, 0, calls, kept, err);
     }
-    if (apply) {
-        rc = look_whole(store, calls, err);
-        *kept = store->live_keys;
-        if (rc != LKV_CORRUPT) {
-            return rc;
-        }
+    rc = look_whole(store, calls, err);
+    *kept = store->live_keys;
+    if (rc != LKV_CORRUPT) {
+        return rc;
     }
-    rc = survey_open(&survey, store, calls, err);
-    if (rc == LKV_OK) {
-        rc = tell_lost(&survey);
-    }
-    if (rc == LKV_OK && apply) {
-        rc = rewrite(&survey, err);
-    }
-    *kept = survey.kept;
-    survey_free(&survey);
-    return rc;
+    return log->open ? salvage(store, 1, calls, kept, err)
+                     : salvage_closed(store, calls, kept, err);
 }

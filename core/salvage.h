@@ -38,6 +38,7 @@ typedef struct lkv_survey {
     lkv_runs *runs;
     int end_known; /* where the log ends; otherwise at the last commit that was found */
     lkv_end end;
+    int unsure; /* the storage waits to be told of the end */
     /* What was found. */
     lkv_memindex *index; /* of the log: the newest record of each key */
     lkv_buffer epochs;   /* lkv_epoch each, in order */

@@ -26,6 +26,7 @@ typedef struct reader {
     lkv_hash hash; /* over them, */
     uint64_t covered;
     uint32_t stop, stop_at; /* the last commit ends there: in the list, offset */
+    uint64_t floor;         /* its revision is this at least */
 } reader;
 
 static uint64_t logical(const reader *r, uint32_t offset)
@@ -228,9 +229,11 @@ static int take_commit(reader *r, const lkv_record *record, uint32_t offset)
     }
     r->revision = commit.revision;
     r->chain = commit.chain;
-    r->stop = r->number;
-    r->stop_at = offset + LKV_COMMIT_SIZE;
-    start_chain(r, r->stop_at);
+    if (r->number > r->stop || offset + LKV_COMMIT_SIZE > r->stop_at) {
+        r->stop = r->number;
+        r->stop_at = offset + LKV_COMMIT_SIZE;
+    }
+    start_chain(r, offset + LKV_COMMIT_SIZE);
     return r->collects ? add_epoch(r, &commit, offset) : LKV_OK;
 }
 
@@ -345,6 +348,11 @@ int lkv_survey_log(lkv_survey *s, lkv_error *err)
     }
     r.collects = 0;
     r.stop_at = LKV_SEGMENT_HEADER;
+    if (s->end.offset > 0) { /* so far it goes at least */
+        r.stop = last;
+        r.stop_at = s->end.offset;
+        r.floor = s->end.revision;
+    }
     s->quiet = 1;
     rc = read_all(&r, limit, last, limit, err);
     s->quiet = 0;
@@ -358,7 +366,7 @@ int lkv_survey_log(lkv_survey *s, lkv_error *err)
                   .segment = s->segments[last].number,
                   .offset = limit < LKV_SEGMENT_HEADER ? LKV_SEGMENT_HEADER : limit};
     memcpy(s->end.store_id, s->id, LKV_ID_SIZE);
-    s->revision = r.revision;
+    s->revision = s->end.revision;
     r = (reader){.s = s, .collects = 1, .stop = r.stop, .stop_at = r.stop_at};
     return read_all(&r, limit, r.stop, r.stop_at, err);
 }
