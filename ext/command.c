@@ -17,6 +17,7 @@
  *   'integrity-check'      Reads all of log and index; SQLITE_CORRUPT_VTAB with the
  *                          first problem.
  *   'rebuild'              Makes the index anew from the log.
+ *   'recover'              Keeps what of a damaged table is proven: recover.c.
  *   'sync=KIND'            How commits are synced from now on: as the option of CREATE
  *                          VIRTUAL TABLE, which it wins over. SQLITE_ERROR for a table
  *                          in the database or in memory.
@@ -239,6 +240,29 @@ static int rebuild(call *of)
     return end(of, rc);
 }
 
+/* A damaged log may not let the store's transaction begin. */
+static int recover(call *of)
+{
+    lkv_handle *handle = of->handle;
+    lkv_recovery own = {handle, NULL, 0};
+    lkv_recovery *recovery = handle->recovery;
+    char *text = NULL;
+    int rc = lkv_handle_begin(handle, &text);
+
+    if (rc != SQLITE_OK && (rc != SQLITE_CORRUPT_VTAB || lkv_home_busy(handle))) {
+        return lkv_table_error(of->table, rc, text);
+    }
+    sqlite3_free(text);
+    if (recovery == NULL) {
+        recovery = &own;
+        own.dropped = sqlite3_str_new(handle->db);
+    }
+    rc = lkv_recovery_run(recovery, 1, &of->err);
+    handle->answer = (sqlite3_int64)recovery->kept;
+    sqlite3_free(sqlite3_str_finish(own.dropped));
+    return end(of, rc);
+}
+
 static const struct {
     const char *name;     /* as an error lists them, in order of the alphabet */
     const char *argument; /* what it is called, or NULL */
@@ -251,6 +275,7 @@ static const struct {
     {"import", NULL, import},
     {"integrity-check", NULL, integrity_check},
     {"rebuild", NULL, rebuild},
+    {"recover", NULL, recover},
     {"sync", "KIND", sync_kind},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -27,6 +27,8 @@
  *      See export.c.
  *   litekv_remove(name)
  *      See remove.c.
+ *   litekv_recover(t), litekv_recover(t, 'apply')
+ *      See recover.c.
  *   litekv_serialize(t), litekv_deserialize(t, BLOB)
  *      See serial.c.
  *   litekv_segments(t)
@@ -184,6 +186,8 @@ static const struct {
     {"litekv_export_index", 3, SQLITE_DIRECTONLY, lkv_export_index_file},
     {"litekv_import_index", 2, SQLITE_DIRECTONLY, lkv_import_index},
     {"litekv_remove", 1, SQLITE_DIRECTONLY, lkv_remove},
+    {"litekv_recover", 1, SQLITE_INNOCUOUS, lkv_recover_table},
+    {"litekv_recover", 2, SQLITE_INNOCUOUS, lkv_recover_table},
     {"litekv_serialize", 1, SQLITE_INNOCUOUS, lkv_serialize_table},
     {"litekv_deserialize", 2, SQLITE_INNOCUOUS, lkv_deserialize_table},
 };

@@ -65,7 +65,8 @@ struct lkv_handle {
     } * names;
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
     /* What a function and the command that it runs tell each other: command.c. */
-    const lkv_source *source; /* to be imported; NULL: it is in the statement */
+    const lkv_source *source;      /* to be imported; NULL: it is in the statement */
+    struct lkv_recovery *recovery; /* what becomes of it is to be told; NULL: not */
     sqlite3_int64 answer;
 };
 

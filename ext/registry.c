@@ -206,9 +206,7 @@ static int know(known *of, sqlite3 *db, const char *schema,
 {
     int rc = SQLITE_OK;
     memset(of, 0, sizeof(*of));
-    of->meta = lkv_home_external(declaration->home)
-                   ? lkv_declaration_columns(declaration)
-                   : lkv_declaration_sql(declaration, "");
+    of->meta = lkv_declaration_columns(declaration);
     if (declaration->home == LKV_HOME_FILES) {
         rc = lkv_path_of(db, schema, declaration->path, &of->path);
     } else if (declaration->home == LKV_HOME_SHARED) {

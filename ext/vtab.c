@@ -131,8 +131,8 @@ static int create_memory(lkv_table *table, char **text)
 static int create_store(sqlite3 *db, lkv_table *table, char **text)
 {
     lkv_storage *storage = table->handle->storage;
+    const char *meta = table->handle->meta;
     lkv_error err = {0};
-    char *meta;
     int rc = lkv_storage_db_create(db, table->schema, table->name);
 
     if (rc == SQLITE_OK) {
@@ -142,12 +142,7 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
         *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
         return rc;
     }
-    meta = lkv_declaration_sql(&table->declaration, "");
-    if (meta == NULL) {
-        return SQLITE_NOMEM;
-    }
     rc = lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){meta, strlen(meta)}, &err);
-    sqlite3_free(meta);
     rc = lkv_handle_status(table->handle, rc, &err, text);
     return rc == SQLITE_OK ? lkv_handle_created(table->handle, text) : rc;
 }

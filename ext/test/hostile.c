@@ -16,6 +16,8 @@ static const char *const statements[] = {
     "INSERT INTO kv(kv) VALUES('integrity-check')",
     "SELECT litekv_import_index('kv', litekv_export_index('kv'))",
     "SELECT litekv_deserialize('kv', litekv_serialize('kv'))",
+    "SELECT litekv_recover('kv')",
+    "SELECT litekv_recover('kv', 'apply')",
     "SELECT litekv_compact('kv', 500)",
     "SELECT litekv_rebuild_index('kv')",
     "SELECT litekv_compact('kv')",
