@@ -309,6 +309,33 @@ static int find_limit(const lkv_survey *s, uint32_t *out, lkv_error *err)
     return LKV_OK;
 }
 
+/* Where the zeros begin that a file ends in, which were never anything else: `*to` goes
+ * back as far as `from`, and what the index knew. */
+static int trim(const lkv_survey *s, uint32_t object, uint32_t from, uint32_t *to,
+                lkv_error *err)
+{
+    lkv_wreck wreck = {.storage = s->storage, .object = object, .limit = *to};
+    uint32_t at = from, end = *to;
+    const lkv_tail *tail = &s->runs->tail;
+
+    *to = tail->segment == object && tail->offset > from ? tail->offset : from;
+    while (at < end) {
+        const uint8_t *bytes;
+        lkv_bytes view;
+        int rc = lkv_wreck_look(&wreck, at, s->storage->block, &view, err);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+        bytes = view.data;
+        for (size_t i = 0; i < view.size; i++) {
+            uint32_t behind = at + (uint32_t)i + 1;
+            *to = bytes[i] != 0 && behind > *to ? behind : *to;
+        }
+        at += view.size > 0 ? (uint32_t)view.size : s->storage->block;
+    }
+    return LKV_OK;
+}
+
 /* All segments, the last one up to `limit`; what is behind `stop` is lost. */
 static int read_all(reader *r, uint32_t limit, uint32_t stop, uint32_t stop_at,
                     lkv_error *err)
@@ -325,6 +352,9 @@ static int read_all(reader *r, uint32_t limit, uint32_t stop, uint32_t stop_at,
         lkv_survey_object(s);
         rc = use >= LKV_SEGMENT_HEADER ? read_segment(r, use, err) : LKV_OK;
         use = use >= LKV_SEGMENT_HEADER ? use : 0;
+        if (rc == LKV_OK && use < all && i + 1 == s->count && use > 0) {
+            rc = trim(s, r->segment->number, use, &all, err);
+        }
         if (rc == LKV_OK && use < all) {
             rc = lkv_survey_lost(s, r->segment->number, use, all - use);
         }

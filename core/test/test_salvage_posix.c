@@ -1,0 +1,235 @@
+/*
+ * test_salvage_posix.c - what is proven of a damaged store in files, and that others
+ * can go on with what is made of it.
+ */
+#include "directory.h"
+#include "rescue.h"
+
+#include "storage_posix.h"
+#include "store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SEGMENT_1 "00000001"
+
+typedef struct place {
+    directory directory;
+    char path[300];
+    os_fault os;
+} place;
+
+typedef struct user {
+    lkv_storage *storage;
+    lkv_store *store;
+    lkv_error err;
+} user;
+
+static void user_open(user *u, place *p, const char *path)
+{
+    lkv_posix_options options = {
+        .path = path, .mode = 0600, .mapped = 1, .cache_bytes = 1 << 20};
+    memset(u, 0, sizeof(*u));
+    CHECK_INT(lkv_storage_posix_open(&p->os.os, &options, &u->storage), LKV_OK);
+    CHECK_INT(lkv_open(u->storage, &p->os.os, &u->store), LKV_OK);
+    lkv_sync_fallback(u->store, LKV_SYNC_FULL);
+}
+
+static void user_close(user *u)
+{
+    lkv_close(u->store);
+    lkv_storage_posix_close(u->storage);
+}
+
+static const char *seen(user *u)
+{
+    return lkv_refresh(u->store, &u->err) == LKV_OK ? contents(u->store) : u->err.text;
+}
+
+/* A store with `a=1` to `d=4`, each a commit: a record and commit take 84 bytes. */
+static void place_open(place *p)
+{
+    static const char *const keys[] = {"a", "b", "c", "d"};
+    int made = 0;
+    user u;
+
+    os_fault_init(&p->os);
+    directory_make(&p->directory);
+    directory_path(&p->directory, "kv", p->path, sizeof(p->path));
+    user_open(&u, p, p->path);
+    CHECK_INT(lkv_storage_posix_make(u.storage, &made, &u.err), LKV_OK);
+    CHECK_INT(lkv_create(u.storage, &p->os.os, text_bytes("about"), &u.err), LKV_OK);
+    for (int i = 0; i < 4; i++) {
+        static const char *const values[] = {"1", "2", "3", "4"};
+        commit_text(u.store, keys[i], values[i]);
+    }
+    CHECK_SIZE(u.store->log.at.offset, 64 + 4 * 84);
+    user_close(&u);
+}
+
+static void place_close(place *p)
+{
+    CHECK_SIZE(p->os.live, 0);
+    CHECK_SIZE(p->os.open_files, 0);
+    CHECK_SIZE(p->os.maps, 0);
+    directory_remove(&p->directory);
+}
+
+/* Looks, applies, and checks that another sees it. */
+static void check_recovered(place *p, const char *path, const char *want,
+                            const char *lost)
+{
+    report said = {0};
+    user u, other;
+
+    user_open(&u, p, path);
+    CHECK(lkv_refresh(u.store, &u.err) <= 0);
+    u.err.text[0] = '\0';
+    CHECK_INT(salvage(u.store, 0, &said, &u.err), LKV_OK);
+    CHECK_TEXT(u.err.text, "");
+    CHECK_TEXT(said.text, lost);
+    CHECK_INT(salvage(u.store, 1, &said, &u.err), LKV_OK);
+    CHECK_TEXT(said.text, lost);
+    user_open(&other, p, path);
+    CHECK_HAS(seen(&other), ""); /* whatever it was, until that is committed */
+    prepare_and_commit(u.store);
+    CHECK_TEXT(seen(&u), want);
+    CHECK_TEXT(seen(&other), want);
+    CHECK_TEXT(verified(u.store), "ok");
+    commit_text(other.store, "z", "9");
+    CHECK_HAS(seen(&u), "z=9");
+    CHECK_TEXT(verified(other.store), "ok");
+    user_close(&other);
+    user_close(&u);
+    user_open(&u, p, path);
+    CHECK_HAS(seen(&u), "z=9");
+    CHECK_TEXT(verified(u.store), "ok");
+    user_close(&u);
+}
+
+static void every_byte(void)
+{
+    place p;
+
+    place_open(&p);
+    for (long at = 0; at < 64 + 3 * 84 && check_failures() == 0; at++) {
+        static const char *const left[] = {"b=2 c=3 d=4", "a=1 c=3 d=4", "a=1 b=2 d=4"};
+        char path[300], name[40], lost[60];
+        long commit = at < 64 ? 0 : (at - 64) / 84, in = (at - 64) % 84;
+        const char *want = at < 64 || in >= 15 ? "a=1 b=2 c=3 d=4" : left[commit];
+
+        snprintf(name, sizeof(name), "damaged%ld", at);
+        directory_path(&p.directory, name, path, sizeof(path));
+        directory_copy(p.path, path);
+        directory_poke(path, SEGMENT_1, at, directory_peek(path, SEGMENT_1, at) ^ 0x11);
+        if (at < 64) {
+            snprintf(lost, sizeof(lost), "segment 1: 0+64 -..a");
+        } else if (in < 15) {
+            snprintf(lost, sizeof(lost), "segment 1: %ld+15 %s..%c", 64 + commit * 84,
+                     commit == 0   ? "-"
+                     : commit == 1 ? "a"
+                                   : "b",
+                     (int)('b' + commit));
+        } else {
+            snprintf(lost, sizeof(lost), "segment 1: %ld+69 %c..%c",
+                     64 + commit * 84 + 15, (int)('a' + commit), (int)('b' + commit));
+        }
+        check_recovered(&p, path, want, lost);
+    }
+    place_close(&p);
+}
+
+/* A commit that nothing vouches for is torn when it cannot be read, as for who opens
+ * the store; one before that is not. */
+static void torn_tail(void)
+{
+    char path[300];
+    place p;
+    user u;
+
+    place_open(&p);
+    user_open(&u, &p, p.path);
+    commit_text(u.store, "e", "5");
+    commit_text(u.store, "f", "6");
+    directory_path(&p.directory, "torn", path, sizeof(path));
+    directory_copy(p.path, path);
+    directory_poke(path, SEGMENT_1, 64 + 5 * 84 + 14, 'x');
+    check_recovered(&p, path, "a=1 b=2 c=3 d=4 e=5", "");
+    directory_path(&p.directory, "damaged", path, sizeof(path));
+    directory_copy(p.path, path);
+    directory_poke(path, SEGMENT_1, 64 + 4 * 84 + 14, 'x');
+    check_recovered(&p, path, "a=1 b=2 c=3 d=4 f=6", "segment 1: 400+15 d..f");
+    user_close(&u);
+    place_close(&p);
+}
+
+static void short_and_missing_files(void)
+{
+    char path[300], file[310];
+    place p;
+
+    place_open(&p);
+    directory_path(&p.directory, "short", path, sizeof(path));
+    directory_copy(p.path, path);
+    directory_cut(path, SEGMENT_1, 64 + 2 * 84 + 10);
+    check_recovered(&p, path, "a=1 b=2", "segment 1: 232+10 b..-");
+    directory_path(&p.directory, "missing", path, sizeof(path));
+    directory_copy(p.path, path);
+    snprintf(file, sizeof(file), "%s/" SEGMENT_1, path);
+    CHECK_INT(remove(file), 0);
+    check_recovered(&p, path, "", "segment 1: 0+64 -..-");
+    place_close(&p);
+}
+
+static void undone(void)
+{
+    report said = {0};
+    place p;
+    user u;
+
+    place_open(&p);
+    directory_poke(p.path, SEGMENT_1, 64 + 14, 'x');
+    user_open(&u, &p, p.path);
+    CHECK_HAS(seen(&u), "segment 1, offset 64");
+    CHECK_INT(salvage(u.store, 1, &said, &u.err), LKV_OK);
+    CHECK_INT(put_text(u.store, "x", "1"), LKV_OK);
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    lkv_rollback(u.store);
+    CHECK_HAS(seen(&u), "segment 1, offset 64");
+    user_close(&u);
+    directory_poke(p.path, SEGMENT_1, 64 + 14, '1');
+    user_open(&u, &p, p.path);
+    CHECK_TEXT(seen(&u), "a=1 b=2 c=3 d=4");
+    CHECK_TEXT(verified(u.store), "ok");
+    user_close(&u);
+    place_close(&p);
+}
+
+static void roots_damaged(void)
+{
+    report said = {0};
+    place p;
+    user u;
+
+    place_open(&p);
+    directory_poke(p.path, "root0", 100, 99);
+    directory_poke(p.path, "root1", 100, 99);
+    user_open(&u, &p, p.path);
+    CHECK_HAS(seen(&u), "neither root is right");
+    for (int apply = 0; apply < 2; apply++) {
+        CHECK_INT(salvage(u.store, apply, &said, &u.err), LKV_CORRUPT);
+        CHECK_HAS(u.err.text,
+                  "; without the root nothing is proven to be of the table");
+    }
+    user_close(&u);
+    place_close(&p);
+}
+
+static const check_case cases[] = {CASE(every_byte), CASE(torn_tail),
+                                   CASE(short_and_missing_files), CASE(undone),
+                                   CASE(roots_damaged)};
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv, cases, CASES(cases));
+}
