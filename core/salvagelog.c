@@ -315,11 +315,11 @@ static int trim(const lkv_survey *s, uint32_t object, uint32_t from, uint32_t *t
                 lkv_error *err)
 {
     lkv_wreck wreck = {.storage = s->storage, .object = object, .limit = *to};
-    uint32_t at = from, end = *to;
+    uint32_t at = from, end = *to, empty = 0;
     const lkv_tail *tail = &s->runs->tail;
 
     *to = tail->segment == object && tail->offset > from ? tail->offset : from;
-    while (at < end) {
+    while (at < end && empty <= s->storage->segment) {
         const uint8_t *bytes;
         lkv_bytes view;
         int rc = lkv_wreck_look(&wreck, at, s->storage->block, &view, err);
@@ -331,6 +331,7 @@ static int trim(const lkv_survey *s, uint32_t object, uint32_t from, uint32_t *t
             uint32_t behind = at + (uint32_t)i + 1;
             *to = bytes[i] != 0 && behind > *to ? behind : *to;
         }
+        empty = view.size > 0 ? 0 : empty + s->storage->block;
         at += view.size > 0 ? (uint32_t)view.size : s->storage->block;
     }
     return LKV_OK;

@@ -102,7 +102,7 @@ static int may_begin(lkv_wreck *wreck, uint32_t offset, lkv_error *err)
 /* Looks for a record from `from` on that is believed; the limit when there is none. */
 static int search(lkv_wreck *wreck, uint32_t from, uint32_t *out, lkv_error *err)
 {
-    uint32_t block = wreck->storage->block, asked = from;
+    uint32_t block = wreck->storage->block, asked = from, empty = 0;
     lkv_record record;
     lkv_bytes view;
     int rc;
@@ -134,8 +134,12 @@ static int search(lkv_wreck *wreck, uint32_t from, uint32_t *out, lkv_error *err
         if (rc != LKV_OK) {
             return rc;
         }
-        /* A block that is not there is passed over at once. */
-        from += view.size > 0 ? 1 : block - from % block;
+        /* A block that is not there is passed over at once. Where as much is missing as
+         * only one record can be long, nothing comes behind it. */
+        empty = view.size > 0 ? 0 : empty + block;
+        from = empty > wreck->storage->segment ? wreck->limit
+               : view.size > 0                 ? from + 1
+                                               : from + block - from % block;
     }
     *out = from < wreck->limit ? from : wreck->limit;
     return LKV_OK;

@@ -16,6 +16,7 @@
  *   - lkv_verify() knows which of the two it is;
  *   - a handle that follows sees what a fresh one sees;
  *   - a change is made as a whole or not at all, also when memory fails;
+ *   - what recovery makes of a store that is not right is one that is;
  *   - memory stays in proportion to the bytes of the store, and all of it comes back.
  */
 #include "decode.h"
@@ -116,6 +117,43 @@ static void explore(run *r, lkv_store *store)
     }
 }
 
+static int pass_over(void *arg, const lkv_lost *lost)
+{
+    uint64_t *bytes = arg;
+    MUST(lost->bytes > 0);
+    *bytes += lost->bytes;
+    return LKV_OK;
+}
+
+/* Of whatever the storage holds recovery makes a store that is whole. */
+static void salvage_must_hold(run *r)
+{
+    uint64_t lost[2] = {0, 0}, kept[2];
+    lkv_salvage_calls calls = {pass_over, NULL, NULL};
+    lkv_error err = {.text = ""};
+    lkv_store *store;
+
+    r->memory.limit += (64u << 10) + 64 * image_size(&r->im);
+    MUST(lkv_open(r->storage, &r->memory.os, &store) == LKV_OK);
+    store->flush_size = r->flush_size;
+    for (int apply = 0; apply < 2; apply++) {
+        int rc;
+        calls.arg = &lost[apply];
+        rc = lkv_salvage(store, apply, &calls, &kept[apply], &err);
+        MUST(rc == LKV_OK || rc == LKV_CORRUPT || rc == LKV_TOO_BIG);
+        if (rc != LKV_OK) {
+            lkv_rollback(store);
+            break;
+        }
+        if (apply) {
+            MUST(kept[0] == kept[1] && lkv_count(store) == kept[1]);
+            MUST(lkv_verify(store, NULL, NULL, &err) == LKV_OK);
+            lkv_rollback(store);
+        }
+    }
+    lkv_close(store);
+}
+
 /* What `fresh` says is what the truth says. */
 static void must_be_right(run *r)
 {
@@ -160,6 +198,7 @@ static int open_fresh(run *r)
     }
     lkv_close(r->fresh);
     r->fresh = NULL;
+    salvage_must_hold(r);
     return 1;
 }
 

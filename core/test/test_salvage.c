@@ -123,7 +123,7 @@ static void damage_at(fixture *f, whole *w, const spot *spots, const spot *damag
 
     memcpy(was, at, size);
     for (size_t i = 0; i < size; i++) {
-        at[i] = clears ? 0 : (uint8_t)(at[i] ^ (1u << (damaged->from * 5 % 8)));
+        at[i] = (uint8_t)(clears ? 0 : at[i] ^ (1u << (damaged->from * 5 % 8)));
     }
     if (memcmp(was, at, size) != 0) {
         whole_put(w, f);

@@ -299,6 +299,25 @@ static void types_that_do_not_belong(void)
     fixture_close(&f);
 }
 
+/* An end that is far from where the bytes end, and blocks that may be in between. */
+static void end_far_away(void)
+{
+    report said = {0};
+    fixture f;
+    craft c;
+
+    fixture_open(&f, 64);
+    three(&c);
+    craft_end(&c);
+    c.image.end.offset = LKV_SEGMENT_MAX - 1000;
+    put(&f, &c);
+    CHECK_TEXT(recover(&f, &said), "a=1 b=2 c=3");
+    CHECK_SIZE(said.count, 1);
+    CHECK_SIZE(said.bytes, LKV_SEGMENT_MAX - 1000 - 247);
+    image_free(&c.image);
+    fixture_close(&f);
+}
+
 /* An object that is right, and another one's. */
 static void foreign_objects(void)
 {
@@ -525,6 +544,7 @@ static const check_case cases[] = {CASE(end_lost),
                                    CASE(records_inside_a_value),
                                    CASE(lengths_are_right),
                                    CASE(types_that_do_not_belong),
+                                   CASE(end_far_away),
                                    CASE(foreign_objects),
                                    CASE(root_damaged),
                                    CASE(undone),
