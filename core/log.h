@@ -37,7 +37,8 @@ typedef struct lkv_log_mark {
     uint64_t prepared_flushes;
     uint64_t live_keys; /* its live keys and bytes, */
     uint64_t live_bytes;
-    uint64_t flushes; /* and flushes */
+    uint64_t flushes; /* flushes, */
+    int wrote;        /* and whether it had changed keys */
 } lkv_log_mark;
 
 /* A copy of buffered bytes that marks still need although the buffer let go of them. */

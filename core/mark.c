@@ -31,6 +31,7 @@ void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark)
     mark->prepared = 0;
     mark->live_keys = mark->live_bytes = 0;
     mark->flushes = 0;
+    mark->wrote = 0;
 }
 
 int lkv_log_mark_push(lkv_log *log)

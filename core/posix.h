@@ -190,6 +190,11 @@ LKV_MUST_CHECK int lkv_posix_clean(lkv_posix *posix, uint32_t object, uint64_t o
 void lkv_posix_remove_strays(lkv_posix *posix);
 
 /* posix_open.c */
+/* Whether this is the process that opened it: a child of fork() has a copy of what a
+ * writer knows, and may write nothing. */
+int lkv_posix_ours(const lkv_posix *posix);
+/* The error of one that is not. */
+int lkv_posix_forked(lkv_posix *posix, lkv_error *err);
 /* Opens it, if it is not open. */
 LKV_MUST_CHECK int lkv_posix_ready(lkv_posix *posix, lkv_error *err);
 /* Opens and maps the file with locks and page, and joins nobody. */

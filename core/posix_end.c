@@ -216,7 +216,8 @@ int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *e
     lkv_posix *posix = lkv_posix_of(storage);
     int has_root = posix->new_root != NULL;
     int syncs = storage->sync == LKV_SYNC_FULL || (has_root && storage->durable);
-    int rc = note_prepared(posix, end);
+    int rc = lkv_posix_ours(posix) ? note_prepared(posix, end)
+                                   : lkv_posix_forked(posix, err);
 
     if (rc == LKV_OK && syncs) {
         const lkv_posix_prepared *last = &posix->prepared[posix->prepared_count - 1];
@@ -235,7 +236,7 @@ int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *e
     }
     storage->synced = syncs;
     if (rc != LKV_OK) {
-        if (posix->prepared_count > 0 &&
+        if (rc != LKV_MISUSE && posix->prepared_count > 0 &&
             same_bytes(&posix->prepared[posix->prepared_count - 1].end, end)) {
             lkv_posix_undo(posix, posix->prepared_count - 1);
         }
@@ -254,7 +255,7 @@ void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end)
     size_t keep = 0;
     int took_durable = 0;
 
-    if (!posix->locked || posix->forks != posix->os->shared->forks(posix->os->ctx)) {
+    if (!posix->locked || !lkv_posix_ours(posix)) {
         return;
     }
     if (end->generation != 0) { /* 0: the handle could not read the store */

@@ -127,7 +127,7 @@ static int join(lkv_posix *posix, lkv_error *err)
 void lkv_posix_leave(lkv_posix *posix)
 {
     const lkv_os *os = posix->os;
-    int ours = posix->forks == os->shared->forks(os->ctx);
+    int ours = lkv_posix_ours(posix);
 
     lkv_posix_drop_all(posix);
     if (posix->page != NULL) {
@@ -144,17 +144,25 @@ void lkv_posix_leave(lkv_posix *posix)
     posix->end.generation = 0;
 }
 
+int lkv_posix_ours(const lkv_posix *posix)
+{
+    return posix->forks == posix->os->shared->forks(posix->os->ctx);
+}
+
+int lkv_posix_forked(lkv_posix *posix, lkv_error *err)
+{
+    return lkv_posix_error(posix, err, LKV_MISUSE,
+                           "opened before fork(); open the database again in the new "
+                           "process");
+}
+
 int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
 {
     unsigned links = 0;
     int rc;
 
     if (posix->page != NULL) {
-        return posix->forks == posix->os->shared->forks(posix->os->ctx)
-                   ? LKV_OK
-                   : lkv_posix_error(posix, err, LKV_MISUSE,
-                                     "opened before fork(); open the database again in "
-                                     "the new process");
+        return lkv_posix_ours(posix) ? LKV_OK : lkv_posix_forked(posix, err);
     }
     for (int tries = 0; tries < 100; tries++) {
         posix->forks = posix->os->shared->forks(posix->os->ctx);

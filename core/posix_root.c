@@ -328,13 +328,14 @@ void lkv_posix_undo(lkv_posix *posix, size_t first)
     for (int tries = 0; tries < 3 && rc != LKV_OK; tries++) {
         rc = blot_root(posix, first);
     }
-    /* The later commits follow from the first by their chain. One that is published
-     * stays: a root was to vouch for it. */
-    if (rc == LKV_OK && first < posix->prepared_count &&
-        posix->prepared[first].end.revision > posix->end.revision) {
-        rc = LKV_IO;
-        for (int tries = 0; tries < 3 && rc != LKV_OK; tries++) {
-            rc = blot_commit(posix, &posix->prepared[first].end) == 0 ? LKV_OK : LKV_IO;
+    /* The last one first, so that what is left is never without those before it. One
+     * that is published stays: a root was to vouch for it. */
+    for (size_t i = posix->prepared_count; rc == LKV_OK && i-- > first;) {
+        if (posix->prepared[i].end.revision > posix->end.revision) {
+            rc = LKV_IO;
+            for (int tries = 0; tries < 3 && rc != LKV_OK; tries++) {
+                rc = blot_commit(posix, &posix->prepared[i].end) == 0 ? LKV_OK : LKV_IO;
+            }
         }
     }
     posix->broken |= rc != LKV_OK;

@@ -118,6 +118,9 @@ int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,
     if (!posix->locked) {
         return lkv_posix_error(posix, err, LKV_MISUSE, "written without the lock");
     }
+    if (!lkv_posix_ours(posix)) {
+        return lkv_posix_forked(posix, err);
+    }
     if (posix->broken) {
         return lkv_posix_error(posix, err, LKV_IO,
                                "a write could not be made to last or undone; close the "
@@ -181,6 +184,9 @@ void lkv_posix_rewind(lkv_storage *storage, uint32_t number, uint64_t offset)
         return;
     }
     lkv_posix_forget(storage, number, offset);
+    if (!lkv_posix_ours(posix)) {
+        return; /* what is there is the parent's */
+    }
     for (size_t i = 0; i < posix->prepared_count; i++) {
         const lkv_end *end = &posix->prepared[i].end;
         if (end->segment == number && end->offset > offset) {
@@ -210,6 +216,9 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
     lkv_posix_object *object = lkv_posix_find(posix, number);
     int rc;
 
+    if (!lkv_posix_ours(posix)) {
+        return lkv_posix_forked(posix, err);
+    }
     if (offset > 0) {
         return LKV_OK; /* others may have it mapped: nothing is ever cut */
     }

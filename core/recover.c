@@ -280,6 +280,24 @@ static int make_out(lkv_log *log, lkv_end *end, lkv_error *err)
     return log->storage->ops->settle(log->storage, end, torn, err);
 }
 
+int lkv_make_out_aside(lkv_store *store, lkv_end *end, lkv_error *err)
+{
+    const lkv_log *log = &store->log;
+    lkv_log aside;
+    int rc;
+
+    if (memcmp(end->store_id, log->at.store_id, LKV_ID_SIZE) != 0 ||
+        end->generation != log->at.generation) { /* what is held would be let go */
+        return log->storage->ops->settle(log->storage, NULL, 0, err);
+    }
+    store->log.views++;
+    lkv_log_init(&aside, log->storage, log->os);
+    aside.sync = log->sync;
+    rc = make_out(&aside, end, err);
+    lkv_log_free(&aside);
+    return rc == LKV_MOVED ? LKV_CORRUPT : rc;
+}
+
 /* The newest commit and, unless the handle stands there, its root: LKV_OK, or
  * LKV_ABSENT when nothing is new. */
 static int take_end(lkv_store *store, const lkv_end *own, int had, lkv_end *end,

@@ -94,6 +94,7 @@ void lkv_store_enter(lkv_store *store)
     lkv_log_begin(&store->log);
     store->log.begin.flushes = store->flushes;
     store->paid = 0;
+    store->wrote = 0;
     store->prepared = 0;
     store->prepared_flushes = store->flushes;
 }
@@ -133,8 +134,8 @@ int lkv_begin_here(lkv_store *store, int64_t wait_ms, lkv_error *err)
         return rc;
     }
     rc = storage->ops->read_end(storage, &end, err);
-    if (rc == LKV_UNSURE && storage->ops->settle != NULL) {
-        (void)storage->ops->settle(storage, NULL, 0, NULL);
+    if (rc == LKV_UNSURE) { /* a writer died */
+        rc = lkv_make_out_aside(store, &end, err);
     }
     if (rc >= 0 && (rc != LKV_OK || end.revision != store->log.at.revision ||
                     end.chain != store->log.at.chain ||
@@ -289,6 +290,7 @@ int lkv_put(lkv_store *store, const lkv_row *row, lkv_error *err)
         return rc;
     }
     lkv_log_append(&store->log, LKV_KIND_PUT, row->tag, row->key, row->value);
+    store->wrote = 1;
     store->live_keys += !is_live(had);
     store->live_bytes += size - (is_live(had) ? had.size : 0);
     return LKV_OK;
@@ -314,6 +316,7 @@ int lkv_delete(lkv_store *store, lkv_bytes key, lkv_error *err)
         return rc;
     }
     lkv_log_append(&store->log, LKV_KIND_TOMBSTONE, 0, key, nothing);
+    store->wrote = 1;
     store->live_keys--;
     store->live_bytes -= had.size;
     return LKV_OK;
@@ -330,6 +333,7 @@ int lkv_mark(lkv_store *store, uint32_t *depth)
         mark->live_keys = store->live_keys;
         mark->live_bytes = store->live_bytes;
         mark->flushes = store->flushes;
+        mark->wrote = store->wrote;
         *depth = (uint32_t)store->log.mark_count - 1;
     }
     return rc;
@@ -360,6 +364,7 @@ void lkv_rollback_to(lkv_store *store, uint32_t depth)
         store->prepared_flushes = mark->prepared_flushes;
         store->live_keys = mark->live_keys;
         store->live_bytes = mark->live_bytes;
+        store->wrote = mark->wrote;
         lkv_log_rewind(&store->log, mark);
         if (mark->flushes != store->flushes) {
             mark->flushes = store->flushes;

@@ -46,6 +46,7 @@ struct lkv_store {
     uint64_t paid;     /* bytes written for runs in this transaction, beyond flushes */
     lkv_merge *merges; /* at work here; each goes with an entry of log.runs */
     lkv_compaction *compaction; /* at work here on the pass of log.runs, or NULL */
+    int wrote;                  /* this transaction has changed keys */
     int work_void; /* a rollback came: merges and compaction are to be forgotten */
     int work_off;  /* a run, part or segment is damaged */
     unsigned auto_compact; /* when the root has no word of it */
@@ -85,6 +86,10 @@ struct lkv_cursor {
 
 /* recover.c: see lkv_refresh(). */
 LKV_MUST_CHECK int lkv_recover(lkv_store *store, lkv_error *err);
+/* After LKV_UNSURE, with the lock: makes out the newest commit as far as the root is
+ * the one that the handle has, which stays where it is. Else `end` is that of the root.
+ */
+LKV_MUST_CHECK int lkv_make_out_aside(lkv_store *store, lkv_end *end, lkv_error *err);
 /* Makes the index in memory whole again when a rollback left it stale. */
 LKV_MUST_CHECK int lkv_refill(lkv_store *store, lkv_error *err);
 

@@ -54,14 +54,17 @@ static void close_store(script *s)
     s->storage = NULL;
 }
 
-/* A transaction that puts `rows` rows "kNN" = "vSTEP", and `also`. */
-static int change(script *s, int step, int rows, int (*also)(script *s))
+/* A transaction that does `before`, puts `rows` rows "kNN" = "vSTEP", and does `also`.
+ */
+static int change(script *s, int step, int rows, int (*before)(script *s),
+                  int (*also)(script *s))
 {
     char key[16], value[16];
     int rc = lkv_begin(s->store, 0, &s->err);
     if (rc != LKV_OK) {
         return rc;
     }
+    rc = before != NULL ? before(s) : LKV_OK;
     for (int i = 0; i < rows && rc == LKV_OK; i++) {
         snprintf(key, sizeof(key), "k%02d", (i * 7 + step) % 40);
         snprintf(value, sizeof(value), "v%d", step);
@@ -119,20 +122,20 @@ static int run_step(script *s, int step)
         }
         return rc;
     case 1:
-        return change(s, step, 3, NULL);
+        return change(s, step, 3, NULL, NULL);
     case 2:
     case 3:
-        return change(s, step, 12, NULL);
+        return change(s, step, 12, NULL, NULL);
     case 4:
-        return change(s, step, 40, NULL);
+        return change(s, step, 40, NULL, NULL);
     case 5:
-        return change(s, step, 2, compact);
+        return change(s, step, 2, compact, NULL);
     case 6:
-        return change(s, step, 20, back);
+        return change(s, step, 20, NULL, back);
     case 7:
-        return change(s, step, 1, rebuild);
+        return change(s, step, 1, NULL, rebuild);
     default:
-        return change(s, step, 4, NULL);
+        return change(s, step, 4, NULL, NULL);
     }
 }
 

@@ -55,6 +55,10 @@ static void change(power *p, lkv_store *store, size_t step)
     char key[16], value[32];
     int rows = step % 7 == 6 ? 30 : (int)(step % 4) + 1;
     begin(store);
+    if (step == STEPS / 2) {
+        uint64_t left;
+        CHECK_INT(lkv_compact(store, UINT64_MAX, &left, NULL), LKV_OK);
+    }
     for (int i = 0; i < rows; i++) {
         snprintf(key, sizeof(key), "k%02d", (int)check_below(&p->random, 60));
         snprintf(value, sizeof(value), "v%zu.%d", step, i);
@@ -67,10 +71,6 @@ static void change(power *p, lkv_store *store, size_t step)
         CHECK_INT(lkv_prepare(store, NULL), LKV_OK);
         p->attempt[step] = strdup(contents(store));
         lkv_rollback_to(store, depth);
-    }
-    if (step == STEPS / 2) {
-        uint64_t left;
-        CHECK_INT(lkv_compact(store, UINT64_MAX, &left, NULL), LKV_OK);
     }
     if (step % 11 == 10) {
         CHECK_INT(lkv_prepare(store, NULL), LKV_OK);
