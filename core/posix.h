@@ -11,9 +11,9 @@
 #include <stdatomic.h>
 
 #define LKV_POSIX_MAGIC "LKVlock1"
-#define LKV_POSIX_PAGE 4096u      /* bytes of `lock` */
-#define LKV_POSIX_WRITER 4096u    /* the byte that the writer locks, */
-#define LKV_POSIX_OPENERS 4097u   /* and the one that all who have it open share */
+#define LKV_POSIX_PAGE 4096u    /* bytes of `lock` */
+#define LKV_POSIX_WRITER 4096u  /* the byte that the writer locks, */
+#define LKV_POSIX_OPENERS 4097u /* and the one that all who have it open share */
 #define LKV_POSIX_SLOTS 3
 #define LKV_POSIX_SLOT_HEADER 80u /* of a root's file, before the root */
 
@@ -73,7 +73,7 @@ typedef struct lkv_posix {
     lkv_posix_page *page;
     uint8_t boot[16];
     int restarted; /* the machine was, since the page was written */
-    lkv_end end; /* as last read or published; generation 0: unknown */
+    lkv_end end;   /* as last read or published; generation 0: unknown */
     uint64_t sequence;
     uint64_t torn;
 

@@ -28,9 +28,16 @@ static int same_bytes(const lkv_end *a, const lkv_end *b)
 
 /* --- the page ------------------------------------------------------------------- */
 
+static int is_of_this_run(const lkv_posix *posix)
+{
+    return memcmp(posix->page->boot, posix->boot, sizeof(posix->boot)) == 0;
+}
+
+/* Who may write has looked at `boot` when it opened the store. */
 static int read_page(lkv_posix *posix, lkv_end *end)
 {
-    uint64_t words[LKV_END_SIZE / 8], sequence;
+    uint64_t words[LKV_END_SIZE / 8], sequence = 1;
+    lkv_end read;
     for (int spins = 0; spins < SPINS; spins++) {
         sequence = atomic_load(&posix->page->sequence);
         if ((sequence & 1) != 0) {
@@ -41,11 +48,18 @@ static int read_page(lkv_posix *posix, lkv_end *end)
         }
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load(&posix->page->sequence) == sequence) {
-            posix->sequence = sequence;
-            return lkv_end_decode((const uint8_t *)words, end);
+            break;
         }
+        sequence = 1;
     }
-    return LKV_CORRUPT;
+    if ((sequence & 1) != 0 ||
+        lkv_end_decode((const uint8_t *)words, &read) != LKV_OK ||
+        (posix->read_only && !is_of_this_run(posix))) {
+        return LKV_CORRUPT;
+    }
+    posix->sequence = sequence;
+    *end = read;
+    return LKV_OK;
 }
 
 /* Who only reads leaves the page with the old `boot`: the next writer has to clean up.
@@ -61,7 +75,7 @@ static void write_page(lkv_posix *posix, const lkv_end *end, int writer)
     for (size_t i = 0; i < LKV_END_SIZE / 8; i++) {
         atomic_store_explicit(&posix->page->end[i], words[i], memory_order_relaxed);
     }
-    if (writer || !posix->restarted) {
+    if (writer && !is_of_this_run(posix)) { /* others may be reading it */
         memcpy(posix->page->boot, posix->boot, sizeof(posix->boot));
     }
     posix->sequence = sequence + 1;

@@ -93,11 +93,32 @@ int lkv_posix_object_failed(lkv_posix *posix, lkv_error *err, int rc, const char
     return lkv_posix_failed(posix, err, rc, what, name + posix->path_size + 1);
 }
 
+/* Closes the files that can be opened again: those of objects that are mapped, and
+ * which nobody else removes while this handle is the writer. */
+static void close_files(lkv_posix *posix)
+{
+    for (size_t i = 0; posix->mapped && i < LKV_POSIX_HEADS; i++) {
+        for (lkv_posix_object *at = posix->heads[i]; at != NULL; at = at->next) {
+            if (posix->locked || at->mapped >= at->size) {
+                lkv_posix_close_file(posix, at);
+            }
+        }
+    }
+}
+
 int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use,
                           int *file)
 {
-    return posix->os->shared->open(posix->os->ctx, lkv_posix_object_name(posix, number),
-                                   posix->shared_memory, use, posix->mode, file);
+    const lkv_os *os = posix->os;
+    const char *name = lkv_posix_object_name(posix, number);
+    int rc =
+        os->shared->open(os->ctx, name, posix->shared_memory, use, posix->mode, file);
+    if (rc == EMFILE || rc == ENFILE) {
+        close_files(posix);
+        rc = os->shared->open(os->ctx, name, posix->shared_memory, use, posix->mode,
+                              file);
+    }
+    return rc;
 }
 
 /* The object, opened to read when it is not known; `*out` is NULL when there is none.
@@ -184,7 +205,7 @@ int lkv_posix_map(lkv_posix *posix, lkv_posix_object *object, lkv_error *err)
     unmap(posix, object);
     object->map = map;
     object->mapped = size;
-    if (!posix->locked) {
+    if (!object->writable) {
         lkv_posix_close_file(posix, object);
     }
     return LKV_OK;
@@ -376,33 +397,59 @@ int lkv_posix_list(lkv_storage *storage, int (*each)(void *arg, uint32_t object)
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "list", "");
 }
 
+static int missing(lkv_posix *posix, lkv_error *err)
+{
+    return lkv_posix_error(posix, err, LKV_MOVED,
+                           "a file that the root names is missing");
+}
+
+static int hold_one(lkv_posix *posix, const lkv_held *held, lkv_error *err)
+{
+    lkv_posix_object *object = lkv_posix_find(posix, held->number);
+    int rc, grows;
+
+    if (object != NULL && object->round == 0) {
+        /* Made here, and perhaps never committed: then others may have made another. */
+        lkv_posix_drop(posix, object);
+    }
+    rc = lkv_posix_find_or_open(posix, held->number, &object, err);
+    if (rc == LKV_OK && object == NULL) {
+        return missing(posix, err);
+    }
+    grows = rc == LKV_OK && posix->mapped && object->mapped < object->size;
+    if (rc == LKV_OK && (object->size < held->size || (grows && object->file < 0))) {
+        rc = look_again(posix, object, err);
+        if (rc == LKV_OK && object->file < 0) { /* what is mapped lacks the end */
+            return missing(posix, err);
+        }
+    }
+    if (rc == LKV_OK && object->size < held->size) {
+        return lkv_posix_error(posix, err, LKV_CORRUPT,
+                               "a file is shorter than the root says");
+    }
+    if (rc == LKV_OK && posix->mapped && object->mapped < object->size) {
+        rc = lkv_posix_map(posix, object, err);
+    }
+    if (rc == LKV_OK) {
+        if (posix->mapped && object->number != posix->end.segment) {
+            lkv_posix_close_file(posix, object);
+        }
+        object->round = posix->round;
+        object->stable = held->size;
+    }
+    return rc;
+}
+
 int lkv_posix_hold(lkv_storage *storage, const lkv_held *objects, size_t count,
                    lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
     posix->round++;
     for (size_t i = 0; i < count; i++) {
-        lkv_posix_object *object;
-        int rc = lkv_posix_find_or_open(posix, objects[i].number, &object, err);
-        if (rc == LKV_OK && object == NULL) {
-            return lkv_posix_error(posix, err, LKV_MOVED,
-                                   "a file that the root names is missing");
-        }
-        if (rc == LKV_OK && object->size < objects[i].size && !object->touched) {
-            rc = look_again(posix, object, err);
-        }
-        if (rc == LKV_OK && object->size < objects[i].size) {
-            return lkv_posix_error(posix, err, LKV_CORRUPT,
-                                   "a file is shorter than the root says");
-        }
-        if (rc == LKV_OK && posix->mapped && object->mapped < object->size) {
-            rc = lkv_posix_map(posix, object, err);
-        }
+        int rc = hold_one(posix, &objects[i], err);
         if (rc != LKV_OK) {
             return rc;
         }
-        object->round = posix->round;
-        object->stable = objects[i].size;
     }
     for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
         lkv_posix_object *next;

@@ -41,7 +41,7 @@ int lkv_posix_wait(lkv_posix *posix, uint64_t byte, enum lkv_os_lock lock,
 
 void lkv_posix_distrust(lkv_posix *posix)
 {
-    atomic_store(&posix->page->sequence, atomic_load(&posix->page->sequence) | 1);
+    atomic_fetch_or(&posix->page->sequence, 1);
 }
 
 int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)

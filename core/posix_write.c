@@ -45,6 +45,10 @@ static int writable(lkv_posix *posix, uint32_t number, uint64_t offset,
     int rc;
 
     *out = lkv_posix_find(posix, number);
+    if (*out != NULL && offset == 0 && !(*out)->touched) {
+        lkv_posix_drop(posix, *out); /* of a transaction that did not get it done */
+        *out = NULL;
+    }
     if (*out == NULL && offset == 0) {
         return make_object(posix, number, out, err);
     }

@@ -130,8 +130,8 @@ struct lkv_storage {
      * After publish_end: whether all of it survives a power cut. */
     enum lkv_sync sync;
     int synced;
-    /* Before write_root: whether that root, and all that it names, is to survive a power
-     * cut whatever comes after it. */
+    /* Before write_root: whether that root, and all that it names, is to survive a
+     * power cut whatever comes after it. */
     int durable;
 };
 
