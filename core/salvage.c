@@ -275,8 +275,10 @@ static int begin_wreck(lkv_survey *s, lkv_error *err)
     int rc = lkv_log_load_root(&store->log, err);
 
     if (rc == LKV_OK) {
+        uint64_t generation = store->log.at.generation;
         lkv_store_before_change(store);
         store->log.at = s->end;
+        store->log.at.generation = generation; /* of the root that is replaced */
         store->log.known = 1;
         store->live_keys = s->end.live_keys;
         store->live_bytes = s->end.live_bytes;

@@ -215,7 +215,7 @@ static void roots_damaged(void)
     directory_poke(p.path, "root0", 100, 99);
     directory_poke(p.path, "root1", 100, 99);
     user_open(&u, &p, p.path);
-    CHECK_HAS(seen(&u), "neither root is right");
+    CHECK_HAS(seen(&u), "no root is right");
     for (int apply = 0; apply < 2; apply++) {
         CHECK_INT(salvage(u.store, apply, &said, &u.err), LKV_CORRUPT);
         CHECK_HAS(u.err.text,
