@@ -127,7 +127,7 @@ static int look(lkv_target *target, lkv_recovery *recovery)
     return lkv_target_status(target, rc, &err);
 }
 
-static int apply(lkv_target *target, lkv_recovery *recovery, sqlite3_value *mode)
+static int keep_proven(lkv_target *target, lkv_recovery *recovery, sqlite3_value *mode)
 {
     const char *text = (const char *)sqlite3_value_text(mode);
     int rc;
@@ -156,7 +156,8 @@ void lkv_recover_table(sqlite3_context *context, int argc, sqlite3_value **argv)
     if (rc == SQLITE_OK) {
         recovery.handle = target.handle;
         recovery.dropped = sqlite3_str_new(target.handle->db);
-        rc = argc == 1 ? look(&target, &recovery) : apply(&target, &recovery, argv[1]);
+        rc = argc == 1 ? look(&target, &recovery)
+                       : keep_proven(&target, &recovery, argv[1]);
     }
     if (rc == SQLITE_OK) {
         const char *dropped = sqlite3_str_value(recovery.dropped);
