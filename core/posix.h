@@ -230,6 +230,8 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err);
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err);
 void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end);
+/* Whether the page tells of a commit. */
+int lkv_posix_has_commits(const lkv_posix *posix);
 /* Waits for a lock: LKV_OK, LKV_BUSY, LKV_IO. */
 LKV_MUST_CHECK int lkv_posix_wait(lkv_posix *posix, uint64_t byte,
                                   enum lkv_os_lock lock, int64_t wait_ms,

@@ -62,6 +62,16 @@ static int read_page(lkv_posix *posix, lkv_end *end)
     return LKV_OK;
 }
 
+int lkv_posix_has_commits(const lkv_posix *posix)
+{
+    uint64_t words[LKV_END_SIZE / 8];
+    lkv_end end;
+    for (size_t i = 0; i < LKV_END_SIZE / 8; i++) {
+        words[i] = atomic_load(&posix->page->end[i]);
+    }
+    return lkv_end_decode((const uint8_t *)words, &end) == LKV_OK && end.revision > 0;
+}
+
 /* Who only reads leaves the page with the old `boot`: the next writer has to clean up.
  */
 static void write_page(lkv_posix *posix, const lkv_end *end, int writer)

@@ -187,11 +187,21 @@ int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
 
 /* --- making --------------------------------------------------------------------- */
 
+#define MAKE_TRIES 100
+#define HALF_MS 100 /* that a maker is given to write a page */
+
+static int something_else(lkv_posix *posix, lkv_error *err)
+{
+    return lkv_posix_error(posix, err, LKV_CANTOPEN,
+                           "something else is there, and no litekv store; give another "
+                           "path");
+}
+
+/* What a directory has: 1 a file with locks, 2 anything else. */
 static int see_any(void *arg, const char *name)
 {
-    (void)arg;
-    (void)name;
-    return EEXIST;
+    *(int *)arg |= strcmp(name, "lock") == 0 ? 1 : 2;
+    return 0;
 }
 
 static int sync_parent(lkv_posix *posix)
@@ -213,27 +223,31 @@ static int sync_parent(lkv_posix *posix)
     return rc;
 }
 
+/* LKV_MOVED: others make or remove a store there just now. */
 static int make_directory(lkv_posix *posix, lkv_error *err)
 {
     const lkv_os *os = posix->os;
     unsigned search = posix->mode | (posix->mode & 0444u) >> 2;
     int rc = os->shared->make_directory(os->ctx, posix->path, search);
+    int found = 0;
 
     if (rc == 0) {
         posix->made_directory = 1;
         rc = posix->base.sync == LKV_SYNC_OFF ? 0 : sync_parent(posix);
     } else if (rc == EEXIST) {
-        rc = os->shared->list(os->ctx, posix->path, 0, see_any, NULL);
-        if (rc == EEXIST || rc == ENOTDIR) {
-            return lkv_posix_error(posix, err, LKV_CANTOPEN,
-                                   "something else is there, and no litekv store; give "
-                                   "another path");
+        rc = os->shared->list(os->ctx, posix->path, 0, see_any, &found);
+        if (rc == ENOENT || (found & 1) != 0) {
+            return LKV_MOVED;
+        }
+        if (rc == ENOTDIR || found != 0) {
+            return something_else(posix, err);
         }
     }
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "make", "the directory");
 }
 
-/* The file with page and locks; LKV_OK also when another was faster. */
+/* The file with page and locks; LKV_OK also when another was faster, LKV_MOVED when the
+ * directory is gone. */
 static int make_lock(lkv_posix *posix, lkv_error *err)
 {
     static const uint8_t zeros[LKV_POSIX_PAGE];
@@ -246,8 +260,8 @@ static int make_lock(lkv_posix *posix, lkv_error *err)
     page[offsetof(lkv_posix_page, sequence)] = 1;
     rc = os->shared->open(os->ctx, lkv_posix_name(posix, "lock"), posix->shared_memory,
                           LKV_OS_MAKE, posix->mode, &file);
-    if (rc == EEXIST) {
-        return LKV_OK;
+    if (rc == EEXIST || rc == ENOENT) {
+        return rc == EEXIST ? LKV_OK : LKV_MOVED;
     }
     if (rc == 0) {
         posix->named = 1;
@@ -264,39 +278,80 @@ static int make_lock(lkv_posix *posix, lkv_error *err)
     return posix->base.sync == LKV_SYNC_OFF ? LKV_OK : lkv_posix_sync_all(posix, err);
 }
 
-/* A file with page and locks that is too short, or zeros, was not finished: its maker
- * died, or is about to. */
-static void remove_half(lkv_posix *posix)
+/* Waits for the lock of all who open the store, alone. LKV_BUSY: others have it open;
+ * LKV_MOVED: the file with the locks has been removed. */
+static int exclude(lkv_posix *posix, lkv_error *err)
 {
     const lkv_os *os = posix->os;
-    lkv_posix_leave(posix);
-    os->shared->sleep_ms(os->ctx, 100);
-    if (lkv_posix_ready(posix, NULL) == LKV_CANTOPEN && posix->half) {
-        (void)os->shared->remove(os->ctx, lkv_posix_name(posix, "lock"),
-                                 posix->shared_memory);
+    unsigned links = 0;
+    int rc = lkv_posix_wait(posix, LKV_POSIX_OPENERS, LKV_OS_EXCLUDE, 0, err);
+    if (rc == LKV_OK &&
+        (os->shared->links(os->ctx, posix->lock_file, &links) != 0 || links == 0)) {
+        rc = LKV_MOVED;
     }
+    return rc;
 }
 
-/* The file with page and locks and, around it, the directory. */
+/* A file with page and locks that is too short, or zeros, was not finished: its maker
+ * died. Nothing else is made before it. Only who has it locked removes it. */
+static int remove_half(lkv_posix *posix, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    int found = 0;
+    int rc = lkv_posix_open_lock(posix, err);
+
+    if (rc == LKV_CANTOPEN && posix->half) {
+        rc = exclude(posix, err);
+        if (rc == LKV_OK && !posix->shared_memory &&
+            (os->shared->list(os->ctx, posix->path, 0, see_any, &found) != 0 ||
+             found != 1)) {
+            rc = something_else(posix, err);
+        }
+        if (rc == LKV_OK) {
+            (void)os->shared->remove(os->ctx, lkv_posix_name(posix, "lock"),
+                                     posix->shared_memory);
+        }
+        rc = rc == LKV_BUSY ? LKV_MOVED : rc;
+    } else if (rc == LKV_OK || rc == LKV_CANTOPEN) {
+        rc = LKV_MOVED;
+    }
+    lkv_posix_leave(posix);
+    return rc;
+}
+
+/* Opens it, after making the file with page and locks and, around it, the directory. */
 static int make_place(lkv_posix *posix, lkv_error *err)
 {
-    int rc = LKV_OK;
-    if (!posix->shared_memory && !posix->half) {
-        rc = make_directory(posix, err);
-    }
-    if (posix->half) {
-        remove_half(posix);
-    }
-    if (rc == LKV_OK) {
-        rc = make_lock(posix, err);
-    }
-    if (rc == LKV_OK) {
+    unsigned waited = 0;
+    int rc = LKV_MOVED;
+
+    for (int tries = 0; tries < MAKE_TRIES; tries++) {
         rc = lkv_posix_ready(posix, err);
+        if (rc != LKV_CANTOPEN || (!posix->absent && !posix->half)) {
+            break;
+        }
+        if (posix->half && waited < HALF_MS) {
+            posix->os->shared->sleep_ms(posix->os->ctx, HALF_MS / 10);
+            waited += HALF_MS / 10;
+            continue;
+        }
+        if (posix->half) {
+            rc = remove_half(posix, err);
+        } else {
+            rc = posix->shared_memory ? LKV_OK : make_directory(posix, err);
+            rc = rc == LKV_OK ? make_lock(posix, err) : rc;
+        }
+        if (rc < 0) {
+            break;
+        }
+        rc = LKV_MOVED;
     }
     if (rc == LKV_OK && err != NULL) {
         err->text[0] = 0; /* of what was not there */
     }
-    return rc;
+    return rc == LKV_MOVED
+               ? lkv_posix_error(posix, err, LKV_CANTOPEN, "others make and remove it")
+               : rc;
 }
 
 /* Whether a root is there: LKV_OK or LKV_ABSENT. */
@@ -312,12 +367,9 @@ static int has_root(lkv_posix *posix, lkv_error *err)
 int lkv_storage_posix_make(lkv_storage *storage, int *made, lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
-    int rc = lkv_posix_ready(posix, err);
+    int rc = make_place(posix, err);
 
     *made = 0;
-    if (rc == LKV_CANTOPEN && (posix->absent || posix->half)) {
-        rc = make_place(posix, err);
-    }
     if (rc == LKV_OK) {
         rc = has_root(posix, err);
     }
@@ -401,11 +453,14 @@ static int remove_all(lkv_posix *posix, int directory, lkv_error *err)
     }
     if (rc == 0 && directory && !posix->shared_memory) {
         rc = os->shared->remove_directory(os->ctx, posix->path);
+        if (rc == ENOENT || rc == ENOTEMPTY || rc == EEXIST) {
+            rc = 0; /* others make a store there again */
+        }
     }
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "remove", "");
 }
 
-static int remove_store(lkv_posix *posix, int directory, lkv_error *err)
+static int remove_store(lkv_posix *posix, lkv_error *err)
 {
     int rc = lkv_posix_open_lock(posix, err);
 
@@ -416,13 +471,15 @@ static int remove_store(lkv_posix *posix, int directory, lkv_error *err)
         rc = lkv_posix_error(posix, err, LKV_READONLY, "it may not be written");
     }
     if (rc == LKV_OK) {
-        rc = lkv_posix_wait(posix, LKV_POSIX_OPENERS, LKV_OS_EXCLUDE, 0, err);
+        rc = exclude(posix, err);
         if (rc == LKV_BUSY) {
             rc = lkv_posix_error(posix, err, LKV_BUSY,
                                  "somebody has it open; close it there first");
+        } else if (rc == LKV_MOVED) { /* another was faster */
+            rc = lkv_posix_error(posix, err, LKV_CANTOPEN, "there is no store");
         }
     }
-    return rc == LKV_OK ? remove_all(posix, directory, err) : rc;
+    return rc == LKV_OK ? remove_all(posix, 1, err) : rc;
 }
 
 int lkv_storage_posix_remove(const lkv_os *os, const lkv_posix_options *options,
@@ -431,7 +488,7 @@ int lkv_storage_posix_remove(const lkv_os *os, const lkv_posix_options *options,
     lkv_storage *storage;
     int rc = lkv_storage_posix_open(os, options, &storage);
     if (rc == LKV_OK) {
-        rc = remove_store(lkv_posix_of(storage), 1, err);
+        rc = remove_store(lkv_posix_of(storage), err);
         lkv_storage_posix_close(storage);
     }
     return rc;
@@ -440,8 +497,10 @@ int lkv_storage_posix_remove(const lkv_os *os, const lkv_posix_options *options,
 void lkv_storage_posix_unmake(lkv_storage *storage)
 {
     lkv_posix *posix = lkv_posix_of(storage);
-    lkv_posix_leave(posix);
-    if (remove_store(posix, posix->made_directory, NULL) == LKV_OK) {
+    lkv_posix_drop_all(posix);
+    if (posix->page != NULL && lkv_posix_ours(posix) &&
+        exclude(posix, NULL) == LKV_OK && !lkv_posix_has_commits(posix) &&
+        remove_all(posix, posix->made_directory, NULL) == LKV_OK) {
         posix->made_directory = 0;
     }
     lkv_posix_leave(posix);

@@ -33,7 +33,8 @@ void lkv_storage_posix_close(lkv_storage *storage);
  * when something else is there, LKV_BUSY, LKV_FULL, LKV_READONLY, LKV_IO. */
 LKV_MUST_CHECK int lkv_storage_posix_make(lkv_storage *storage, int *made,
                                           lkv_error *err);
-/* Takes away what lkv_storage_posix_make() made, unless another has opened it. */
+/* Takes away what lkv_storage_posix_make() made, unless another has it open or has
+ * written to it. */
 void lkv_storage_posix_unmake(lkv_storage *storage);
 
 /* Deletes a store. LKV_BUSY: somebody has it open. LKV_CANTOPEN: there is none, or
