@@ -26,7 +26,6 @@ typedef struct reader {
     lkv_hash hash; /* over them, */
     uint64_t covered;
     uint32_t stop, stop_at; /* the last commit ends there: in the list, offset */
-    uint64_t floor;         /* its revision is this at least */
 } reader;
 
 static uint64_t logical(const reader *r, uint32_t offset)
@@ -382,7 +381,6 @@ int lkv_survey_log(lkv_survey *s, lkv_error *err)
     if (s->end.offset > 0) { /* so far it goes at least */
         r.stop = last;
         r.stop_at = s->end.offset;
-        r.floor = s->end.revision;
     }
     s->quiet = 1;
     rc = read_all(&r, limit, last, limit, err);
@@ -390,12 +388,14 @@ int lkv_survey_log(lkv_survey *s, lkv_error *err)
     if (rc < 0) {
         return rc;
     }
-    /* The store goes on behind all that was ever there. */
-    s->end =
-        (lkv_end){.revision = r.revision,
-                  .chain = r.chain,
-                  .segment = s->segments[last].number,
-                  .offset = limit < LKV_SEGMENT_HEADER ? LKV_SEGMENT_HEADER : limit};
+    /* The store goes on behind all that was ever there, in roots as well. */
+    if (r.revision > s->end.revision) {
+        s->end.revision = r.revision;
+        s->end.chain = r.chain;
+    }
+    s->end.live_keys = s->end.live_bytes = 0;
+    s->end.segment = s->segments[last].number;
+    s->end.offset = limit < LKV_SEGMENT_HEADER ? LKV_SEGMENT_HEADER : limit;
     memcpy(s->end.store_id, s->id, LKV_ID_SIZE);
     s->revision = s->end.revision;
     r = (reader){.s = s, .collects = 1, .stop = r.stop, .stop_at = r.stop_at};

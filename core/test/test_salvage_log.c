@@ -43,6 +43,7 @@ static void end_lost(void)
     CHECK_TEXT(recover(&f, &said), "a=1 b=2 c=3");
     CHECK_TEXT(said.text, "");
     CHECK_SIZE(f.store->log.at.revision, 3);
+    CHECK_SIZE(f.store->log.at.generation, 2);
     image_free(&c.image);
 
     /* What has no commit was never committed. */
