@@ -440,70 +440,13 @@ void lkv_log_append(lkv_log *log, enum lkv_kind kind, unsigned tag, lkv_bytes ke
     log->end += (uint32_t)lkv_format_size(key, value);
 }
 
-/* Whether a root is to survive a power cut: with sync=normal one now and then, and each
- * one that no commit of the open segment leads to from the one before. */
-static int is_durable(const lkv_log *log)
-{
-    switch (log->storage->sync) {
-    case LKV_SYNC_FULL:
-        return 1;
-    case LKV_SYNC_NORMAL:
-        return log->vouching || log->synced <= log->segments[log->count - 1].base ||
-               lkv_log_end(log) - log->synced >= log->vouch_every;
-    case LKV_SYNC_OFF:
-    default:
-        return 0;
-    }
-}
-
-static int write_root(lkv_log *log, uint64_t generation, lkv_error *err)
-{
-    const lkv_runs *runs = log->runs;
-    lkv_root root = {.generation = generation,
-                     .block = log->storage->block,
-                     .segments = (uint32_t)(log->count - log->first),
-                     .parts = runs->parts,
-                     .runs = runs->count,
-                     .merges = runs->merges,
-                     .gone = runs->gone,
-                     .next_part = runs->next_part,
-                     .next_run = runs->next_run,
-                     .auto_compact = runs->auto_compact,
-                     .sync = runs->sync,
-                     .tail = runs->tail,
-                     .pass = runs->pass,
-                     .meta = {log->meta, log->meta_size}};
-    size_t size = lkv_format_root_size(&root);
-    uint8_t *bytes;
-    int rc;
-
-    if (runs->next_run > LKV_RUN_LAST + 1) {
-        return lkv_log_error(err, LKV_TOO_BIG, "the index has no run numbers left");
-    }
-    if (!log->storage->atomic) {
-        log->storage->durable = is_durable(log);
-        root.synced = log->storage->durable ? lkv_log_end(log) : log->synced;
-    }
-    bytes = lkv_os_alloc(log->os, size);
-    if (bytes == NULL) {
-        return LKV_NOMEM;
-    }
-    memcpy(root.store_id, log->at.store_id, LKV_ID_SIZE);
-    lkv_format_root(bytes, &root, log->segments + log->first, runs->part, runs->out,
-                    runs->run, runs->merge, runs->garbage);
-    rc = log->storage->ops->write_root(log->storage, generation,
-                                       (lkv_bytes){bytes, size}, err);
-    lkv_os_free(log->os, bytes);
-    return rc;
-}
-
 /* Writes and publishes what was appended, `end` last. */
 static int write_out(lkv_log *log, const lkv_end *end, lkv_error *err)
 {
     const lkv_storage_ops *ops = log->storage->ops;
     int rc = flush(log, log->end, err);
     if (rc == LKV_OK && end->generation != log->at.generation) {
-        rc = write_root(log, end->generation, err);
+        rc = lkv_log_write_root(log, end->generation, err);
     }
     if (rc == LKV_OK) {
         rc = ops->sync(log->storage, end->segment, end->offset, err);
@@ -575,6 +518,7 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
     end.segment = log->segments[log->count - 1].number;
     end.offset = log->end;
     rc = write_out(log, &end, err);
+    log->vouching = 0;
     if (rc == LKV_OK) {
         log->at = end;
         log->root_changed = 0;

@@ -107,6 +107,11 @@ LKV_MUST_CHECK int lkv_log_load_root(lkv_log *log, lkv_error *err);
  * LKV_ABSENT when there is none. Errors: LKV_CORRUPT, the storage's. */
 LKV_MUST_CHECK int lkv_log_read_root(lkv_log *log, lkv_bytes *bytes, lkv_root *root,
                                      lkv_error *err);
+/* Gives the storage a root of `generation`, as the log stands. Errors: LKV_TOO_BIG,
+ * LKV_NOMEM, the storage's. */
+LKV_MUST_CHECK int lkv_log_write_root(lkv_log *log, uint64_t generation,
+                                      lkv_error *err);
+
 /* The lists of a root whose bytes were parsed, also after an error, for the caller to
  * give back. Errors: LKV_CORRUPT, LKV_NOMEM. */
 LKV_MUST_CHECK int lkv_log_read_lists(const lkv_os *os, lkv_bytes bytes,

@@ -186,6 +186,9 @@ void lkv_posix_rest(lkv_posix *posix);
 /* Zeros what stands in the file of `object` from `offset` on. */
 LKV_MUST_CHECK int lkv_posix_clean(lkv_posix *posix, uint32_t object, uint64_t offset,
                                    lkv_error *err);
+/* Removes the files of objects that a root names as garbage, but for those that the
+ * durable root did before. */
+void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes root);
 /* Removes the files of objects that are not held. */
 void lkv_posix_remove_strays(lkv_posix *posix);
 

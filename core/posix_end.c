@@ -289,11 +289,12 @@ void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end)
         if (keep < posix->prepared_count) {
             lkv_posix_undo(posix, keep);
         }
-        took_durable = lkv_posix_took_root(posix, keep);
         if (keep > 0) {
             posix->end = *end;
             write_page(posix, end, 1);
         }
+        /* Only now: a reader that finds a file gone looks for a newer end. */
+        took_durable = lkv_posix_took_root(posix, keep);
         if (!posix->broken) {
             atomic_store(&posix->page->writing, 0);
         }

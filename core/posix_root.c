@@ -246,6 +246,10 @@ int lkv_posix_took_root(lkv_posix *posix, size_t keep)
         return 0;
     }
     posix->slot = free_slot(posix);
+    if (last->durable || posix->base.sync == LKV_SYNC_OFF) {
+        lkv_posix_remove_gone(
+            posix, (lkv_bytes){last->root + LKV_POSIX_SLOT_HEADER, last->root_size});
+    }
     if (last->durable) {
         slot copy = {.bytes = last->root + LKV_POSIX_SLOT_HEADER,
                      .size = last->root_size};

@@ -442,6 +442,48 @@ int lkv_posix_clean(lkv_posix *posix, uint32_t number, uint64_t offset, lkv_erro
     return rc;
 }
 
+static int was_gone(const lkv_posix *posix, const lkv_root *before, uint32_t number)
+{
+    lkv_bytes bytes = {posix->durable, posix->durable_size};
+    for (uint32_t i = 0; i < before->gone; i++) {
+        lkv_gone gone;
+        lkv_format_root_gone(bytes, before, i, &gone);
+        if (gone.number == number) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes bytes)
+{
+    lkv_root root, before = {0};
+    const char *why;
+
+    if (lkv_format_parse_root(bytes, &root, &why) != LKV_OK ||
+        (posix->durable_size > 0 &&
+         lkv_format_parse_root((lkv_bytes){posix->durable, posix->durable_size},
+                               &before, &why) != LKV_OK)) {
+        return;
+    }
+    for (uint32_t i = 0; i < root.gone; i++) {
+        lkv_posix_object *object;
+        lkv_gone gone;
+        lkv_format_root_gone(bytes, &root, i, &gone);
+        if (was_gone(posix, &before, gone.number)) {
+            continue;
+        }
+        object = lkv_posix_find(posix, gone.number);
+        if (object != NULL) {
+            lkv_posix_forget(&posix->base, gone.number, 0);
+            lkv_posix_drop(posix, object);
+        }
+        (void)posix->os->shared->remove(posix->os->ctx,
+                                        lkv_posix_object_name(posix, gone.number),
+                                        posix->shared_memory);
+    }
+}
+
 static int remove_stray(void *arg, const char *name)
 {
     lkv_posix *posix = arg;

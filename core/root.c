@@ -1,5 +1,5 @@
 /*
- * root.c - making an empty log, and taking the list of segments from a root.
+ * root.c - making an empty log, taking the lists from a root, and writing one.
  */
 #include "log.h"
 
@@ -283,4 +283,63 @@ int lkv_log_load_root(lkv_log *log, lkv_error *err)
     log->at.generation = root.generation;
     memcpy(log->at.store_id, root.store_id, LKV_ID_SIZE);
     return LKV_OK;
+}
+
+/* Writing one */
+
+/* Whether a root is to survive a power cut: with sync=normal one now and then, and each
+ * one that no commit of the open segment leads to from the one before. */
+static int is_durable(const lkv_log *log)
+{
+    switch (log->storage->sync) {
+    case LKV_SYNC_FULL:
+        return 1;
+    case LKV_SYNC_NORMAL:
+        return log->vouching || log->synced <= log->segments[log->count - 1].base ||
+               lkv_log_end(log) - log->synced >= log->vouch_every;
+    case LKV_SYNC_OFF:
+    default:
+        return 0;
+    }
+}
+
+int lkv_log_write_root(lkv_log *log, uint64_t generation, lkv_error *err)
+{
+    const lkv_runs *runs = log->runs;
+    lkv_root root = {.generation = generation,
+                     .block = log->storage->block,
+                     .segments = (uint32_t)(log->count - log->first),
+                     .parts = runs->parts,
+                     .runs = runs->count,
+                     .merges = runs->merges,
+                     .gone = runs->gone,
+                     .next_part = runs->next_part,
+                     .next_run = runs->next_run,
+                     .auto_compact = runs->auto_compact,
+                     .sync = runs->sync,
+                     .tail = runs->tail,
+                     .pass = runs->pass,
+                     .meta = {log->meta, log->meta_size}};
+    size_t size = lkv_format_root_size(&root);
+    uint8_t *bytes;
+    int rc;
+
+    if (runs->next_run > LKV_RUN_LAST + 1) {
+        return lkv_log_error(err, LKV_TOO_BIG, "the index has no run numbers left");
+    }
+    if (!log->storage->atomic) {
+        log->storage->durable = is_durable(log);
+        root.synced = log->storage->durable ? lkv_log_end(log) : log->synced;
+    }
+    bytes = lkv_os_alloc(log->os, size);
+    if (bytes == NULL) {
+        return LKV_NOMEM;
+    }
+    memcpy(root.store_id, log->at.store_id, LKV_ID_SIZE);
+    lkv_format_root(bytes, &root, log->segments + log->first, runs->part, runs->out,
+                    runs->run, runs->merge, runs->garbage);
+    rc = log->storage->ops->write_root(log->storage, generation,
+                                       (lkv_bytes){bytes, size}, err);
+    lkv_os_free(log->os, bytes);
+    return rc;
 }

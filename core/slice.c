@@ -400,6 +400,8 @@ int lkv_compact(lkv_store *store, uint64_t budget, uint64_t *left, lkv_error *er
     if (rc == LKV_OK && (log->runs->pass.to != 0 || has_work(store))) {
         *left = lkv_work_left(store);
         *left = *left == 0 ? 1 : *left;
+    } else if (rc == LKV_OK) {
+        log->vouching = 1; /* a durable root gives the space of files back */
     }
     return rc;
 }

@@ -35,7 +35,8 @@
  *      Table-valued: see tables.c.
  *
  * Those that can take a path come directly from the application or not at all
- * (SQLITE_DIRECTONLY): a database from elsewhere must not read and write files by a
+ * (SQLITE_DIRECTONLY), and so do those that replace what a table holds, which may be
+ * one in files: a database from elsewhere must not read and write files by a
  * view or trigger. The others are as harmless as the table itself.
  */
 #include "functions.h"
@@ -187,9 +188,9 @@ static const struct {
     {"litekv_import_index", 2, SQLITE_DIRECTONLY, lkv_import_index},
     {"litekv_remove", 1, SQLITE_DIRECTONLY, lkv_remove},
     {"litekv_recover", 1, SQLITE_INNOCUOUS, lkv_recover_table},
-    {"litekv_recover", 2, SQLITE_INNOCUOUS, lkv_recover_table},
+    {"litekv_recover", 2, SQLITE_DIRECTONLY, lkv_recover_table},
     {"litekv_serialize", 1, SQLITE_INNOCUOUS, lkv_serialize_table},
-    {"litekv_deserialize", 2, SQLITE_INNOCUOUS, lkv_deserialize_table},
+    {"litekv_deserialize", 2, SQLITE_DIRECTONLY, lkv_deserialize_table},
 };
 
 int lkv_functions_register(sqlite3 *db, lkv_registry *registry)

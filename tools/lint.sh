@@ -98,7 +98,8 @@ mark log.h
 root log.h
 journal memindex.h
 cursor store.h
-recover replay.h store.h
+recover replay.h store.h torn.h
+torn replay.h log.h
 replay log.h
 runcheck part.h
 partscan part.h
@@ -133,7 +134,15 @@ compactopen compact.h
 cache format.h
 log runs.h storage.h tops.h
 storage_mem storage.h format.h
-storage_posix storage.h format.h
+storage_posix posix.h storage.h
+posix cache.h format.h storage_posix.h
+posix_name posix.h
+posix_object posix.h
+posix_write posix.h
+posix_open posix.h
+posix_end posix.h
+posix_root posix.h
+os_shared
 os_posix
 onefile
 LAYERS
