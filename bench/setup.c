@@ -105,7 +105,7 @@ void bench_begin(bench_setup *setup)
     }
     memcpy(made, setup->directory, sizeof(made));
     if (atexit(clean_up) != 0 || signal(SIGINT, stopped) == SIG_ERR ||
-        signal(SIGTERM, stopped) == SIG_ERR) {
+        signal(SIGPIPE, stopped) == SIG_ERR || signal(SIGTERM, stopped) == SIG_ERR) {
         bench_fail("clean up", "cannot be arranged");
     }
 }
