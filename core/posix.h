@@ -209,7 +209,8 @@ void lkv_posix_distrust(lkv_posix *posix);
 /* posix_root.c */
 int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err);
 /* Takes the root of `generation`, or the one that counts when that is 0, and the end
- * that it was written with. LKV_ABSENT. */
+ * that it was written with. LKV_ABSENT; LKV_MOVED: what there is is wrong, or of other
+ * generations. */
 LKV_MUST_CHECK int lkv_posix_load_root(lkv_posix *posix, uint64_t generation,
                                        lkv_end *end, lkv_error *err);
 /* Writes a prepared root into the free slot. */
@@ -233,6 +234,8 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err);
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err);
 void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end);
+/* Whether there is a root: LKV_OK, LKV_ABSENT. */
+LKV_MUST_CHECK int lkv_posix_has_root(lkv_posix *posix, lkv_error *err);
 /* Whether the page tells of a commit. */
 int lkv_posix_has_commits(const lkv_posix *posix);
 /* Waits for a lock: LKV_OK, LKV_BUSY, LKV_IO. */

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define UNFINISHED "there is no store yet: it was not finished; create the table again"
 #define SPINS 10000 /* reads of the page while it is being written */
 
 static int same_bytes(const lkv_end *a, const lkv_end *b)
@@ -146,7 +147,8 @@ int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     rc = lkv_posix_load_root(posix, 0, end, err);
     if (rc != LKV_OK) {
         (void)lkv_posix_settle(storage, NULL, 0, NULL);
-        return rc == LKV_ABSENT
+        return rc == LKV_ABSENT ? lkv_posix_error(posix, err, LKV_CANTOPEN, UNFINISHED)
+               : rc == LKV_MOVED
                    ? lkv_posix_error(posix, err, LKV_CORRUPT, "no root is right")
                    : rc;
     }

@@ -354,14 +354,28 @@ static int make_place(lkv_posix *posix, lkv_error *err)
                : rc;
 }
 
-/* Whether a root is there: LKV_OK or LKV_ABSENT. */
+static int see_object(void *arg, const char *name)
+{
+    uint32_t number = lkv_posix_number(name);
+    *(int *)arg |= number > 1; /* 1 may be left of a store that was not finished */
+    return 0;
+}
+
+/* Whether a root is there: LKV_OK, or LKV_ABSENT where a store may be made. */
 static int has_root(lkv_posix *posix, lkv_error *err)
 {
-    lkv_bytes root;
-    int rc;
-    posix->end.generation = 0;
-    rc = lkv_posix_read_root(&posix->base, &root, err);
-    return rc == LKV_MOVED ? LKV_ABSENT : rc;
+    int objects = 0;
+    int rc = lkv_posix_has_root(posix, err);
+    if (rc == LKV_ABSENT) {
+        int code = lkv_posix_each(posix, see_object, &objects);
+        if (code != 0) {
+            return lkv_posix_failed(posix, err, code, "list", "");
+        }
+        if (objects) {
+            return lkv_posix_error(posix, err, LKV_CORRUPT, "both roots are missing");
+        }
+    }
+    return rc;
 }
 
 int lkv_storage_posix_make(lkv_storage *storage, int *made, lkv_error *err)

@@ -16,7 +16,7 @@
 #define OFF 2u /* written with sync=off: nothing is promised */
 
 typedef struct slot {
-    int right;
+    int right, wrong; /* neither: there is none, or it was not finished */
     lkv_end end;
     uint32_t flags;
     uint8_t *bytes;
@@ -29,52 +29,69 @@ static const char *slot_name(int number)
     return names[number];
 }
 
-/* What stands in a file of a slot, whole and right; else `found->right` is 0. */
+/* Reads the file of a root: LKV_ABSENT when it says of itself that it holds none, or is
+ * cut short, as one that was not finished. */
+static int read_whole(lkv_posix *posix, int file, slot *found, int *os_errno)
+{
+    const lkv_os *os = posix->os;
+    uint8_t head[LKV_POSIX_SLOT_HEADER];
+    uint64_t length = 0;
+    size_t got = 0;
+    int rc = os->files->size(os->ctx, file, &length);
+
+    if (rc == 0) {
+        rc = os->files->read(os->ctx, file, 0, head, sizeof(head), &got);
+    }
+    found->size = rc == 0 && got == sizeof(head) ? lkv_format_get_u32(head) : 0;
+    if (rc == 0 && (found->size == 0 || found->size > length - sizeof(head))) {
+        return LKV_ABSENT;
+    }
+    if (rc == 0) {
+        found->bytes = lkv_os_alloc(os, sizeof(head) + found->size);
+        rc = found->bytes == NULL ? ENOMEM
+                                  : os->files->read(os->ctx, file, 0, found->bytes,
+                                                    sizeof(head) + found->size, &got);
+    }
+    *os_errno = rc;
+    return rc != 0 ? LKV_IO : got == sizeof(head) + found->size ? LKV_OK : LKV_ABSENT;
+}
+
+/* What stands in the file of a slot. */
 static int read_slot(lkv_posix *posix, int number, slot *found, lkv_error *err)
 {
     const lkv_os *os = posix->os;
-    uint8_t *all = NULL;
-    uint64_t length = 0;
-    size_t got = 0, have;
     const char *why;
     lkv_root root;
-    int file;
+    int file, os_errno = 0;
     int rc = os->shared->open(os->ctx, lkv_posix_name(posix, slot_name(number)),
                               posix->shared_memory, LKV_OS_LOOK, posix->mode, &file);
 
-    memset(found, 0, sizeof(*found));
     if (rc == ENOENT) {
         return LKV_OK;
     }
     if (rc != 0) {
         return lkv_posix_failed(posix, err, rc, "open", slot_name(number));
     }
-    rc = os->files->size(os->ctx, file, &length);
-    if (rc == 0 && length > LKV_POSIX_SLOT_HEADER && length < 1u << 30) {
-        all = lkv_os_alloc(os, (size_t)length);
-        rc = all == NULL ? ENOMEM
-                         : os->files->read(os->ctx, file, 0, all, (size_t)length, &got);
-    }
+    rc = read_whole(posix, file, found, &os_errno);
     (void)os->files->close(os->ctx, file);
-    if (rc != 0) {
-        lkv_os_free(os, all);
-        return lkv_posix_failed(posix, err, rc, "read", slot_name(number));
+    if (os_errno != 0) {
+        return lkv_posix_failed(posix, err, os_errno, "read", slot_name(number));
     }
-    have = got < LKV_POSIX_SLOT_HEADER ? 0 : lkv_format_get_u32(all);
-    if (have == 0 || have > got - LKV_POSIX_SLOT_HEADER ||
-        lkv_end_decode(all + 8, &found->end) != LKV_OK ||
-        lkv_format_parse_root((lkv_bytes){all + LKV_POSIX_SLOT_HEADER, have}, &root,
-                              &why) != LKV_OK ||
-        root.generation != found->end.generation ||
-        memcmp(root.store_id, found->end.store_id, LKV_ID_SIZE) != 0) {
-        lkv_os_free(os, all);
+    if (rc == LKV_ABSENT) {
         return LKV_OK;
     }
-    found->right = 1;
-    found->flags = lkv_format_get_u32(all + 4);
-    memmove(all, all + LKV_POSIX_SLOT_HEADER, have);
-    found->bytes = all;
-    found->size = have;
+    found->wrong = 1;
+    if (lkv_end_decode(found->bytes + 8, &found->end) == LKV_OK &&
+        lkv_format_parse_root(
+            (lkv_bytes){found->bytes + LKV_POSIX_SLOT_HEADER, found->size}, &root,
+            &why) == LKV_OK &&
+        root.generation == found->end.generation &&
+        memcmp(root.store_id, found->end.store_id, LKV_ID_SIZE) == 0) {
+        found->right = 1;
+        found->wrong = 0;
+        found->flags = lkv_format_get_u32(found->bytes + 4);
+        memmove(found->bytes, found->bytes + LKV_POSIX_SLOT_HEADER, found->size);
+    }
     return LKV_OK;
 }
 
@@ -113,6 +130,15 @@ static int choose(const lkv_posix *posix, const slot *slots, uint64_t generation
         found = newest(slots, DURABLE);
     }
     return found;
+}
+
+static int is_any(const slot *slots)
+{
+    int any = 0;
+    for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        any |= slots[i].right | slots[i].wrong;
+    }
+    return any;
 }
 
 static int take_copy(lkv_posix *posix, const slot *from, uint8_t **bytes, size_t *size)
@@ -168,6 +194,15 @@ int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err)
         *root = (lkv_bytes){posix->root, posix->root_size};
     }
     return rc == LKV_ABSENT ? LKV_MOVED : rc;
+}
+
+int lkv_posix_has_root(lkv_posix *posix, lkv_error *err)
+{
+    lkv_end end;
+    int rc = lkv_posix_load_root(posix, 0, &end, err);
+    return rc == LKV_MOVED
+               ? lkv_posix_error(posix, err, LKV_CORRUPT, "no root is right")
+               : rc;
 }
 
 /* --- writing -------------------------------------------------------------------- */
