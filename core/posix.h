@@ -144,7 +144,11 @@ static inline uint64_t lkv_posix_block_id(const lkv_posix *posix, uint32_t numbe
 }
 
 /* posix_object.c */
-/* An errno; the file is closed by lkv_posix_close_file(). */
+/* These give an errno. Where too many files are open, some of objects are closed. */
+int lkv_posix_open_file(lkv_posix *posix, const char *name, enum lkv_os_use use,
+                        int *file);
+int lkv_posix_open_directory(lkv_posix *posix, int *file);
+/* The file is closed by lkv_posix_close_file(). */
 int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use,
                           int *file);
 void lkv_posix_close_file(lkv_posix *posix, lkv_posix_object *object);

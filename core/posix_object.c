@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define LONGER (64u << 20) /* room for zeros that were written before */
+
 lkv_posix_object *lkv_posix_find(lkv_posix *posix, uint32_t number)
 {
     lkv_posix_object *at = posix->last;
@@ -106,11 +108,10 @@ static void close_files(lkv_posix *posix)
     }
 }
 
-int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use,
-                          int *file)
+int lkv_posix_open_file(lkv_posix *posix, const char *name, enum lkv_os_use use,
+                        int *file)
 {
     const lkv_os *os = posix->os;
-    const char *name = lkv_posix_object_name(posix, number);
     int rc =
         os->shared->open(os->ctx, name, posix->shared_memory, use, posix->mode, file);
     if (rc == EMFILE || rc == ENFILE) {
@@ -119,6 +120,23 @@ int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use
                               file);
     }
     return rc;
+}
+
+int lkv_posix_open_directory(lkv_posix *posix, int *file)
+{
+    const lkv_os *os = posix->os;
+    int rc = os->files->open(os->ctx, posix->path, LKV_OS_DIRECTORY, file);
+    if (rc == EMFILE || rc == ENFILE) {
+        close_files(posix);
+        rc = os->files->open(os->ctx, posix->path, LKV_OS_DIRECTORY, file);
+    }
+    return rc;
+}
+
+int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use,
+                          int *file)
+{
+    return lkv_posix_open_file(posix, lkv_posix_object_name(posix, number), use, file);
 }
 
 /* The object, opened to read when it is not known; `*out` is NULL when there is none.
@@ -426,6 +444,11 @@ static int hold_one(lkv_posix *posix, const lkv_held *held, lkv_error *err)
     if (rc == LKV_OK && object->size < held->size) {
         return lkv_posix_error(posix, err, LKV_CORRUPT,
                                "a file is shorter than the root says");
+    }
+    if (rc == LKV_OK && !lkv_posix_is_run(object) &&
+        object->size > LKV_SEGMENT_MAX + (uint64_t)LONGER) { /* all is looked at */
+        return lkv_posix_error(posix, err, LKV_CORRUPT,
+                               "a file is longer than a segment can be");
     }
     if (rc == LKV_OK && posix->mapped && object->mapped < object->size) {
         rc = lkv_posix_map(posix, object, err);

@@ -63,8 +63,8 @@ static int read_slot(lkv_posix *posix, int number, slot *found, lkv_error *err)
     const char *why;
     lkv_root root;
     int file, os_errno = 0;
-    int rc = os->shared->open(os->ctx, lkv_posix_name(posix, slot_name(number)),
-                              posix->shared_memory, LKV_OS_LOOK, posix->mode, &file);
+    int rc = lkv_posix_open_file(posix, lkv_posix_name(posix, slot_name(number)),
+                                 LKV_OS_LOOK, &file);
 
     if (rc == ENOENT) {
         return LKV_OK;
@@ -230,14 +230,12 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
         bytes = from->root;
         size += from->root_size;
     }
-    rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_UPDATE,
-                          posix->mode, &file);
+    rc = lkv_posix_open_file(posix, name, LKV_OS_UPDATE, &file);
     if (rc == ENOENT && from == NULL) {
         return LKV_OK;
     }
     if (rc == ENOENT) {
-        rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_MAKE,
-                              posix->mode, &file);
+        rc = lkv_posix_open_file(posix, name, LKV_OS_MAKE, &file);
         posix->named = 1;
     }
     if (rc == 0) {

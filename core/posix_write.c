@@ -277,7 +277,7 @@ int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err)
         }
     }
     if (posix->named) {
-        rc = os->files->open(os->ctx, posix->path, LKV_OS_DIRECTORY, &directory);
+        rc = lkv_posix_open_directory(posix, &directory);
         if (rc == 0) {
             rc = os->files->sync(os->ctx, directory);
             (void)os->files->close(os->ctx, directory);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const char *seen(guest *u)
@@ -221,10 +222,71 @@ static void no_half_transaction(void)
     party_close(&p);
 }
 
+/* A process that may have few files open reads and rewrites a store of many. */
+#define MANY_FILES 60
+
+static int use_few_files(void *arg)
+{
+    struct rlimit most = {24, 24};
+    uint64_t left;
+    guest u;
+
+    if (setrlimit(RLIMIT_NOFILE, &most) != 0) {
+        return PARTY_FAIL(0, "setrlimit");
+    }
+    guest_open(&u, arg);
+    if (lkv_begin(u.store, 0, &u.err) != LKV_OK ||
+        put_text(u.store, "b", "2") != LKV_OK ||
+        lkv_prepare(u.store, &u.err) != LKV_OK) {
+        return PARTY_FAIL(0, u.err.text);
+    }
+    lkv_commit(u.store);
+    u.store->flush_size = 600; /* parts will be as many */
+    if (lkv_begin(u.store, 0, &u.err) != LKV_OK ||
+        lkv_compact(u.store, UINT64_MAX, &left, &u.err) != LKV_OK ||
+        lkv_prepare(u.store, &u.err) != LKV_OK) {
+        return PARTY_FAIL(0, u.err.text);
+    }
+    lkv_commit(u.store);
+    if (lkv_verify(u.store, NULL, NULL, &u.err) != LKV_OK ||
+        u.store->log.runs->parts < MANY_FILES / 2) {
+        return PARTY_FAIL((int)u.store->log.runs->parts, u.err.text);
+    }
+    guest_close(&u);
+    return 0;
+}
+
+static void few_files(void)
+{
+    char key[16];
+    party p;
+    guest u;
+
+    start(&p, &u, PARTY_FILES);
+    lkv_sync_fallback(u.store, LKV_SYNC_OFF);
+    p.sync = LKV_SYNC_OFF;
+    u.storage->segment = p.segment = 4096;
+    lkv_auto_compact_fallback(u.store, 0);
+    begin(u.store);
+    for (int i = 0; i < MANY_FILES * 4; i++) {
+        snprintf(key, sizeof(key), "k%03d", i);
+        CHECK_INT(put_filler(u.store, key, 1500, (unsigned)i), LKV_OK);
+    }
+    prepare_and_commit(u.store);
+    CHECK(u.store->log.count > MANY_FILES);
+    CHECK_INT(party_wait(party_fork(use_few_files, &p)), 0);
+    CHECK_INT(lkv_refresh(u.store, &u.err), LKV_OK);
+    CHECK_SIZE(lkv_count(u.store), MANY_FILES * 4 + 2);
+    CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
+    CHECK_TEXT(u.err.text, "");
+    guest_close(&u);
+    party_close(&p);
+}
+
 static const check_case cases[] = {
     CASE(many_prepared_in_files), CASE(many_prepared_in_memory),
     CASE(forks_in_a_transaction), CASE(begins_where_it_stands),
-    CASE(no_half_transaction),
+    CASE(no_half_transaction),    CASE(few_files),
 };
 
 int main(int argc, char **argv)

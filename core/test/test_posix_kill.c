@@ -1,7 +1,7 @@
 /*
- * test_posix_kill.c - a writer that is killed at any moment, over and over. What it said
- * to be committed is there, and at most one transaction more; the store is whole, and
- * the next writer goes on at once.
+ * test_posix_kill.c - a writer that is killed at any moment, over and over. What it
+ * said to be committed is there, and at most one transaction more; the store is whole,
+ * and the next writer goes on at once.
  *
  * Transaction N is made of N alone, so that what the store has to hold follows from the
  * number of transactions that it tells. The writer tells each that was committed by a

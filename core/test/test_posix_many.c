@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #define ACCOUNTS 64
-#define EACH 1000  /* on an account in the beginning */
-#define STAMPS 5   /* keys that every commit writes alike */
+#define EACH 1000 /* on an account in the beginning */
+#define STAMPS 5  /* keys that every commit writes alike */
 #define FILLERS 400
 #define WRITERS 3
 #define READERS 2
