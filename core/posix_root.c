@@ -167,9 +167,10 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
     if (rc == LKV_OK) {
         found = choose(posix, slots, generation);
         durable = newest(slots, DURABLE);
-        rc = found < 0
-                 ? LKV_ABSENT
-                 : take_copy(posix, &slots[found], &posix->root, &posix->root_size);
+        rc = found >= 0
+                 ? take_copy(posix, &slots[found], &posix->root, &posix->root_size)
+             : is_any(slots) ? LKV_MOVED
+                             : LKV_ABSENT;
     }
     if (rc == LKV_OK && durable >= 0) {
         rc = take_copy(posix, &slots[durable], &posix->durable, &posix->durable_size);
