@@ -323,14 +323,15 @@ static int blot_commit(lkv_posix *posix, const lkv_end *end)
 {
     static const uint8_t zeros[LKV_COMMIT_SIZE];
     const lkv_os *os = posix->os;
-    const lkv_posix_object *object = lkv_posix_find(posix, end->segment);
+    lkv_posix_object *object = lkv_posix_find(posix, end->segment);
     int rc;
 
     if (object == NULL || end->offset < LKV_SEGMENT_HEADER + LKV_COMMIT_SIZE) {
         return 0; /* its segment is gone */
     }
-    if (!object->writable) {
-        return EBADF;
+    rc = lkv_posix_open_to_write(posix, object);
+    if (rc != 0) {
+        return rc;
     }
     rc = os->shared->write(os->ctx, object->file, end->offset - LKV_COMMIT_SIZE, zeros,
                            sizeof(zeros));

@@ -38,6 +38,18 @@ static int make_object(lkv_posix *posix, uint32_t number, lkv_posix_object **out
     return LKV_OK;
 }
 
+int lkv_posix_open_to_write(lkv_posix *posix, lkv_posix_object *object)
+{
+    int rc = 0;
+    if (!object->writable) {
+        lkv_posix_close_file(posix, object);
+        rc = lkv_posix_open_object(posix, object->number, LKV_OS_UPDATE, &object->file);
+        object->writable = rc == 0;
+        object->file = rc == 0 ? object->file : -1;
+    }
+    return rc;
+}
+
 static int writable(lkv_posix *posix, uint32_t number, uint64_t offset,
                     lkv_posix_object **out, lkv_error *err)
 {
@@ -60,17 +72,8 @@ static int writable(lkv_posix *posix, uint32_t number, uint64_t offset,
     if (rc != LKV_OK) {
         return rc;
     }
-    if (object->writable) {
-        return LKV_OK;
-    }
-    lkv_posix_close_file(posix, object);
-    rc = lkv_posix_open_object(posix, number, LKV_OS_UPDATE, &object->file);
-    if (rc != 0) {
-        object->file = -1;
-        return lkv_posix_object_failed(posix, err, rc, "open", number);
-    }
-    object->writable = 1;
-    return LKV_OK;
+    rc = lkv_posix_open_to_write(posix, object);
+    return rc == 0 ? LKV_OK : lkv_posix_object_failed(posix, err, rc, "open", number);
 }
 
 /* Before a write that ends at `end`: a segment of which each commit is synced grows in
@@ -169,8 +172,11 @@ static void blot(lkv_posix *posix, lkv_posix_object *object, uint64_t offset)
     if (!object->touched || posix->broken) {
         return; /* a root that could not be taken back may need it */
     }
-    rc = posix->os->shared->write(posix->os->ctx, object->file, object->size - size,
-                                  zeros, size);
+    rc = lkv_posix_open_to_write(posix, object);
+    if (rc == 0) {
+        rc = posix->os->shared->write(posix->os->ctx, object->file, object->size - size,
+                                      zeros, size);
+    }
     /* Else it could be there after a power cut, and what came later not. */
     if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
         rc = posix->os->shared->sync(posix->os->ctx, object->file);
