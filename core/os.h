@@ -77,6 +77,8 @@ typedef struct lkv_os_shared {
     int (*list)(void *ctx, const char *path, int shared,
                 int (*each)(void *arg, const char *name), void *arg);
     void (*sleep_ms)(void *ctx, unsigned ms);
+    /* What an errno is called, for people. */
+    void (*why)(void *ctx, int os_errno, char *out, size_t size);
     /* A number that is another after the machine was started again: 16 bytes. */
     int (*boot)(void *ctx, uint8_t *out);
     /* How often the process has been forked from one that had run this. In the child

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -193,6 +194,14 @@ static void sleep_ms(void *ctx, unsigned ms)
     (void)nanosleep(&left, NULL);
 }
 
+static void why(void *ctx, int os_errno, char *out, size_t size)
+{
+    char text[128] = "";
+    const char *found = strerror_r(os_errno, text, sizeof(text)); /* GNU's */
+    (void)ctx;
+    snprintf(out, size, "%s", found);
+}
+
 static int boot(void *ctx, uint8_t *out)
 {
     char text[36];
@@ -296,7 +305,21 @@ static void unguard(void *ctx, int file)
     (void)pthread_mutex_unlock(&guard_lock);
 }
 
-const lkv_os_shared lkv_os_posix_shared = {
-    open_shared, write_at, sync_data,     extend,         map_file,         unmap,
-    lock_byte,   links_of, remove_shared, make_directory, remove_directory, list,
-    sleep_ms,    boot,     forks,         guard,          unguard};
+const lkv_os_shared lkv_os_posix_shared = {.open = open_shared,
+                                           .write = write_at,
+                                           .sync = sync_data,
+                                           .extend = extend,
+                                           .map = map_file,
+                                           .unmap = unmap,
+                                           .lock = lock_byte,
+                                           .links = links_of,
+                                           .remove = remove_shared,
+                                           .make_directory = make_directory,
+                                           .remove_directory = remove_directory,
+                                           .list = list,
+                                           .sleep_ms = sleep_ms,
+                                           .why = why,
+                                           .boot = boot,
+                                           .forks = forks,
+                                           .guard = guard,
+                                           .unguard = unguard};

@@ -108,9 +108,10 @@ static int status_of(int os_errno)
 int lkv_posix_failed(lkv_posix *posix, lkv_error *err, int os_errno, const char *what,
                      const char *file)
 {
-    char why[128];
-    snprintf(why, sizeof(why), "cannot %s%s%s: %.60s", what, file[0] == 0 ? "" : " ",
-             file, strerror(os_errno));
+    char why[128], reason[64];
+    posix->os->shared->why(posix->os->ctx, os_errno, reason, sizeof(reason));
+    snprintf(why, sizeof(why), "cannot %s%s%s: %s", what, file[0] == 0 ? "" : " ", file,
+             reason);
     if (err != NULL) {
         err->os_errno = os_errno;
     }

@@ -227,6 +227,12 @@ static void sleep_ms(void *ctx, unsigned ms)
     ((os_fault *)ctx)->slept_ms += ms;
 }
 
+static void why(void *ctx, int os_errno, char *out, size_t size)
+{
+    (void)ctx;
+    lkv_os_posix_shared.why(NULL, os_errno, out, size);
+}
+
 static int boot(void *ctx, uint8_t *out)
 {
     os_fault *fault = ctx;
@@ -265,6 +271,7 @@ static const lkv_os_shared shared_files = {.open = open_shared,
                                            .remove_directory = remove_directory,
                                            .list = list,
                                            .sleep_ms = sleep_ms,
+                                           .why = why,
                                            .boot = boot,
                                            .forks = forks,
                                            .guard = guard,

@@ -205,6 +205,10 @@ static void sleep_ms(void *ctx, unsigned ms)
 {
     self(ctx)->inner->os.shared->sleep_ms(self(ctx)->inner, ms);
 }
+static void why(void *ctx, int os_errno, char *out, size_t size)
+{
+    self(ctx)->inner->os.shared->why(self(ctx)->inner, os_errno, out, size);
+}
 static int boot(void *ctx, uint8_t *out)
 {
     return self(ctx)->inner->os.shared->boot(self(ctx)->inner, out);
@@ -243,6 +247,7 @@ recorder *recorder_open(os_fault *os, const char *path)
                                 .make_directory = make_directory,
                                 .list = list,
                                 .sleep_ms = sleep_ms,
+                                .why = why,
                                 .boot = boot,
                                 .forks = forks,
                                 .guard = guard,
