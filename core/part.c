@@ -175,9 +175,10 @@ static int find_in_chunk(lkv_log *log, const lkv_part *part, lkv_place fence,
                          lkv_bytes key, lkv_place *found, lkv_error *err)
 {
     int rc = search_chunk(log, part, fence, key, lkv_format_shape, found, err);
-    return rc == LKV_OK
-               ? rc
-               : search_chunk(log, part, fence, key, lkv_format_parse, found, err);
+    /* Not after another error: the storage's owner may have rolled back. */
+    return rc == LKV_ABSENT || rc == LKV_CORRUPT
+               ? search_chunk(log, part, fence, key, lkv_format_parse, found, err)
+               : rc;
 }
 
 int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
