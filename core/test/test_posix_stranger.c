@@ -243,7 +243,8 @@ static void replaced(enum party_kind kind)
             if (!CHECK_SIZE(bytes_of(path), before)) {
                 printf("  after make, %s\n", what);
             }
-            strcpy(other.directory.path, path);
+            snprintf(other.directory.path, sizeof(other.directory.path), "%.200s",
+                     path);
             directory_remove(&other.directory);
         }
     }
@@ -263,7 +264,7 @@ static void files_replaced_without_maps(void)
 /* Each byte of `file`, changed; with `sum` the root's checksum is right again. */
 static void change_bytes(const party *p, const char *file, long size, int sum)
 {
-    uint8_t whole[8192], changed[8192];
+    static uint8_t whole[8192], changed[8192];
     char name[400], what[64];
     size_t got;
     FILE *at;
