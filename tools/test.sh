@@ -108,6 +108,9 @@ sql_tests() {
     if [ -e sql-tests/test_shell.sh ]; then
         part "sqlite3 shell" sh sql-tests/test_shell.sh "$extension"
     fi
+    if [ -e sql-tests/test_golden.sh ]; then
+        part "golden stores" sh sql-tests/test_golden.sh "$extension"
+    fi
     set -- sql-tests/*.slt
     if [ -e "$1" ]; then
         part "sql-tests" "$build/run" -e "$extension" "$@"
