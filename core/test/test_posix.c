@@ -440,6 +440,30 @@ static void the_machine_was_started_again(void)
     place_close(&p);
 }
 
+/* A writer makes out the end when it begins, and keeps the lock: who opens the store
+ * meanwhile does not wait for it. */
+static void opened_while_a_writer_writes(void)
+{
+    place p;
+    user a, b;
+
+    place_open(&p);
+    user_open(&a, &p, LKV_SYNC_NORMAL);
+    user_open(&b, &p, LKV_SYNC_NORMAL);
+    make(&a);
+    commit_text(a.store, "a", "1");
+    begin(a.store);
+    CHECK_INT(put_text(a.store, "b", "2"), LKV_OK);
+    p.os.slept_ms = 0;
+    CHECK_TEXT(seen(&b), "a=1");
+    CHECK_SIZE(p.os.slept_ms, 0);
+    prepare_and_commit(a.store);
+    CHECK_TEXT(seen(&b), "a=1 b=2");
+    user_close(&a);
+    user_close(&b);
+    place_close(&p);
+}
+
 static void snapshots(void)
 {
     place p;
@@ -485,6 +509,7 @@ static const check_case cases[] = {
     CASE(forked),
     CASE(shared_memory),
     CASE(snapshots),
+    CASE(opened_while_a_writer_writes),
     CASE(the_machine_was_started_again),
     CASE(without_maps),
 };
