@@ -113,6 +113,26 @@ int lkv_posix_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes ro
 
 /* --- reading the end ------------------------------------------------------------ */
 
+/* Waits for the lock of a writer, or until another has made out the end, which is then
+ * taken, and the lock not (LKV_ABSENT): a writer does that first, and may keep the lock
+ * for long. */
+static int lock_to_settle(lkv_posix *posix, lkv_error *err)
+{
+    int rc = LKV_BUSY;
+    for (unsigned waited = 0; waited < LKV_POSIX_PATIENCE; waited++) {
+        rc = lkv_posix_wait(posix, LKV_POSIX_WRITER, LKV_OS_EXCLUDE, 0, err);
+        if (rc != LKV_BUSY) {
+            posix->locked = posix->settling = rc == LKV_OK;
+            return rc;
+        }
+        if (read_page(posix, &posix->end) == LKV_OK) {
+            return LKV_ABSENT;
+        }
+        posix->os->shared->sleep_ms(posix->os->ctx, 1);
+    }
+    return rc;
+}
+
 int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
@@ -132,15 +152,13 @@ int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
         return LKV_OK;
     }
     if (!posix->read_only && !posix->locked) {
-        rc = lkv_posix_wait(posix, LKV_POSIX_WRITER, LKV_OS_EXCLUDE, LKV_POSIX_PATIENCE,
-                            err);
-        if (rc != LKV_OK) {
+        rc = lock_to_settle(posix, err);
+        if (rc < 0) {
             return rc;
         }
-        posix->locked = posix->settling = 1;
-        if (read_page(posix, &posix->end) == LKV_OK) { /* another was faster */
-            *end = posix->end;
-            return lkv_posix_settle(storage, NULL, 0, err);
+        if (rc == LKV_ABSENT || read_page(posix, &posix->end) == LKV_OK) {
+            *end = posix->end; /* another was faster */
+            return rc == LKV_ABSENT ? LKV_OK : lkv_posix_settle(storage, NULL, 0, err);
         }
     }
     posix->restarted = memcmp(posix->page->boot, posix->boot, sizeof(posix->boot)) != 0;
