@@ -34,7 +34,7 @@ static int open_shared(void *ctx, const char *path, int shared, enum lkv_os_use 
         [LKV_OS_MAKE] = O_RDWR | O_CREAT | O_EXCL,
     };
     struct stat about;
-    int rc = 0;
+    int rc;
 
     (void)ctx;
     *file =
@@ -44,12 +44,13 @@ static int open_shared(void *ctx, const char *path, int shared, enum lkv_os_use 
     if (*file < 0) {
         return errno;
     }
-    if (fstat(*file, &about) != 0) {
-        rc = errno;
-    } else if (!S_ISREG(about.st_mode)) {
+    rc = fstat(*file, &about) == 0 ? 0 : errno;
+    if (rc == 0 && !S_ISREG(about.st_mode)) {
         rc = EINVAL;
-    } else if (use == LKV_OS_MAKE && fchmod(*file, (mode_t)mode) != 0) {
-        rc = errno; /* the umask is for what has no mode of its own */
+    }
+    /* The umask is for what has no mode of its own. */
+    if (rc == 0 && use == LKV_OS_MAKE && fchmod(*file, (mode_t)mode) != 0) {
+        rc = errno;
     }
     if (rc != 0) {
         (void)close(*file);

@@ -250,13 +250,12 @@ static int make_directory(lkv_posix *posix, lkv_error *err)
  * directory is gone. */
 static int make_lock(lkv_posix *posix, lkv_error *err)
 {
-    static const uint8_t zeros[LKV_POSIX_PAGE];
+    static const char magic[8] = {'L', 'K', 'V', 'l', 'o', 'c', 'k', '1'};
     const lkv_os *os = posix->os;
-    uint8_t page[LKV_POSIX_PAGE];
+    uint8_t page[LKV_POSIX_PAGE] = {0};
     int file, rc;
 
-    memcpy(page, zeros, sizeof(page));
-    memcpy(page, LKV_POSIX_MAGIC, 8);
+    memcpy(page, magic, sizeof(magic));
     page[offsetof(lkv_posix_page, sequence)] = 1;
     rc = os->shared->open(os->ctx, lkv_posix_name(posix, "lock"), posix->shared_memory,
                           LKV_OS_MAKE, posix->mode, &file);

@@ -66,11 +66,12 @@ static int writable(lkv_posix *posix, uint32_t number, uint64_t offset,
     }
     rc = lkv_posix_find_or_open(posix, number, out, err);
     object = *out;
-    if (rc == LKV_OK && object == NULL) {
-        return lkv_posix_error(posix, err, LKV_MISUSE, "no such object to write to");
-    }
     if (rc != LKV_OK) {
         return rc;
+    }
+    if (object == NULL) {
+        (void)lkv_posix_error(posix, err, LKV_MISUSE, "no such object to write to");
+        return LKV_MISUSE;
     }
     rc = lkv_posix_open_to_write(posix, object);
     return rc == 0 ? LKV_OK : lkv_posix_object_failed(posix, err, rc, "open", number);
@@ -135,7 +136,10 @@ int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,
     }
     atomic_store(&posix->page->writing, 1);
     rc = writable(posix, number, offset, &object, err);
-    if (rc == LKV_OK && offset > object->size) {
+    if (rc != LKV_OK || object == NULL) {
+        return rc;
+    }
+    if (offset > object->size) {
         rc = lkv_posix_error(posix, err, LKV_MISUSE, "written beyond its end");
     }
     if (rc == LKV_OK) {
@@ -421,7 +425,8 @@ int lkv_posix_clean(lkv_posix *posix, uint32_t number, uint64_t offset, lkv_erro
     int rc = writable(posix, number, offset, &object, err);
     int changed = 0;
 
-    for (uint64_t at = offset; rc == LKV_OK && at < object->allocated;) {
+    for (uint64_t at = offset;
+         rc == LKV_OK && object != NULL && at < object->allocated;) {
         uint8_t bytes[sizeof(zeros)];
         size_t got = 0;
         int code = posix->os->files->read(posix->os->ctx, object->file, at, bytes,

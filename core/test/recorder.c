@@ -306,6 +306,9 @@ static void put(image *to, uint64_t offset, const uint8_t *bytes, size_t size)
         to->room = end * 2;
         to->bytes = realloc(to->bytes, to->room);
     }
+    if (to->bytes == NULL) {
+        abort();
+    }
     if (end > to->size) {
         memset(to->bytes + to->size, 0, end - to->size);
         to->size = end;

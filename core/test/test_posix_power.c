@@ -39,6 +39,7 @@ static int open_on(const lkv_os *os, const char *path, enum lkv_sync sync,
 {
     lkv_posix_options options = {.path = path, .mode = 0600, .mapped = 1};
     int rc = lkv_storage_posix_open(os, &options, storage);
+    *store = NULL;
     if (rc == LKV_OK) {
         rc = lkv_open(*storage, os, store);
     }
