@@ -354,6 +354,9 @@ int main(void)
     for (home = 0; home < HOMES; home++) {
         has_runs();
         for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
+            if (home != 0 && strstr(scenes[i].before, "kv_base") != NULL) {
+                continue; /* only a table in the database has shadow tables */
+            }
             try_all(&scenes[i], getenv("LONG") != NULL);
         }
     }
