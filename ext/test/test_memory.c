@@ -339,6 +339,15 @@ static void has_runs(void)
     remove_all();
 }
 
+/* Only a table in the database has shadow tables; one in files is not compacted in a
+ * transaction that has changed it. */
+static int fits(const scene *of)
+{
+    return home == 0 || (strstr(of->before, "kv_base") == NULL &&
+                         (home == MEMORY || strncmp(of->before, "BEGIN", 5) != 0 ||
+                          strstr(of->sql, "litekv_compact") == NULL));
+}
+
 int main(void)
 {
     sqlite3_mem_methods wrapper;
@@ -354,10 +363,9 @@ int main(void)
     for (home = 0; home < HOMES; home++) {
         has_runs();
         for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
-            if (home != 0 && strstr(scenes[i].before, "kv_base") != NULL) {
-                continue; /* only a table in the database has shadow tables */
+            if (fits(&scenes[i])) {
+                try_all(&scenes[i], getenv("LONG") != NULL);
             }
-            try_all(&scenes[i], getenv("LONG") != NULL);
         }
     }
     return check_end();
