@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define FIRST_BUFFER 4096u
+#define LINE 64u /* bytes that a processor fetches from memory at once */
 #define VOUCH_EVERY (4u << 20)
 #define KEPT_BUFFER                                                                    \
     (64u << 10) /* what a commit keeps of the buffer for the next one                  \
@@ -198,6 +199,10 @@ int lkv_log_read(lkv_log *log, lkv_loc loc, lkv_record *record, lkv_error *err)
                                           offset, want, &view, err);
         if (rc != LKV_OK) {
             return rc;
+        }
+        if (view.size > 2 * LINE) { /* of a record of usual size all at the same time */
+            __builtin_prefetch((const uint8_t *)view.data + LINE);
+            __builtin_prefetch((const uint8_t *)view.data + 2 * LINE);
         }
         rc = lkv_format_parse(view.data, view.size, record, &need, &why);
     } while (rc == LKV_ABSENT);

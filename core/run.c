@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LINE 64u /* bytes that a processor fetches at once */
+
 int lkv_run_damage(lkv_error *err, const lkv_run *run, uint32_t block, const char *why)
 {
     if (err != NULL) {
@@ -31,6 +33,10 @@ static int read_block(lkv_storage *storage, const lkv_run *run, uint32_t number,
         return rc;
     }
     fresh = storage->fresh;
+    if (view.size >= unit && unit > LINE) {
+        /* The table stands at the end: both come from memory at the same time. */
+        __builtin_prefetch((const uint8_t *)view.data + unit - LINE);
+    }
     span = lkv_block_span(view.data, view.size);
     if (view.size < unit || span == 0 || span > run->blocks - number) {
         return lkv_run_damage(err, run, number, "not a block of a run");
