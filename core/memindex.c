@@ -15,6 +15,7 @@
 #define MAX_DEPTH 40
 #define FIRST_SLAB (16u << 10)
 #define LAST_SLAB (1u << 20)
+#define KEPT_SLABS (512u << 10)
 
 typedef struct slab {
     struct slab *older;
@@ -92,36 +93,60 @@ static void free_long_keys(lkv_memindex *index, const lkv_node *n)
     }
 }
 
-void lkv_memindex_clear(lkv_memindex *index)
+static void give_node(lkv_memindex *index, lkv_node *n)
 {
+    n->next = index->free;
+    index->free = n;
+    index->free_count++;
+}
+
+static void give_nodes(lkv_memindex *index, slab *of)
+{
+    for (size_t at = 64; at + LKV_NODE_SIZE <= of->size; at += LKV_NODE_SIZE) {
+        give_node(index, (lkv_node *)(void *)((uint8_t *)of + at));
+    }
+}
+
+/* Takes everything out, and keeps at most `kept` bytes of slabs for what comes next. */
+static void empty(lkv_memindex *index, size_t kept)
+{
+    slab **link = &index->slabs;
+
     if (index->root != NULL) {
         free_long_keys(index, index->root);
-    }
-    while (index->slabs != NULL) {
-        slab *gone = index->slabs;
-        index->slabs = gone->older;
-        lkv_os_free(index->os, gone);
     }
     index->root = index->free = NULL;
     index->free_count = 0;
     index->count = 0;
     index->memory = sizeof(*index);
     index->changes++;
+    while (*link != NULL) {
+        slab *at = *link;
+        if (at->size <= kept) {
+            kept -= at->size;
+            index->memory += at->size;
+            give_nodes(index, at);
+            link = &at->older;
+        } else {
+            *link = at->older;
+            lkv_os_free(index->os, at);
+        }
+    }
+}
+
+/* An index is filled and emptied over and over: giving its memory back each time would
+ * cost the system more than the keys do. */
+void lkv_memindex_clear(lkv_memindex *index)
+{
+    empty(index, KEPT_SLABS);
 }
 
 void lkv_memindex_close(lkv_memindex *index)
 {
     if (index != NULL) {
-        lkv_memindex_clear(index);
+        empty(index, 0);
         lkv_os_free(index->os, index);
     }
-}
-
-static void give_node(lkv_memindex *index, lkv_node *n)
-{
-    n->next = index->free;
-    index->free = n;
-    index->free_count++;
 }
 
 /* Makes sure that `count` nodes can be taken. */
@@ -139,9 +164,7 @@ static int reserve_nodes(lkv_memindex *index, uint32_t count)
         added->size = size;
         index->slabs = added;
         index->memory += size;
-        for (size_t at = 64; at + LKV_NODE_SIZE <= size; at += LKV_NODE_SIZE) {
-            give_node(index, (lkv_node *)(void *)((uint8_t *)added + at));
-        }
+        give_nodes(index, added);
     }
     return LKV_OK;
 }

@@ -17,7 +17,8 @@ LKV_MUST_CHECK int lkv_memindex_open(const lkv_os *os, lkv_memindex **out);
 /* Frees everything; NULL does nothing. */
 void lkv_memindex_close(lkv_memindex *index);
 
-/* Forgets all keys and gives their memory back; the index stays usable. Cannot fail. */
+/* Forgets all keys; the index stays usable, and keeps up to 512 KiB for what comes
+ * next. Cannot fail. */
 void lkv_memindex_clear(lkv_memindex *index);
 
 /* The place stored for `key`, or one whose location is LKV_NOWHERE. */
