@@ -89,6 +89,31 @@ static uint32_t find_inputs(const lkv_runs *runs, const lkv_run *entry, uint32_t
     return count;
 }
 
+/* The first eight bytes of a key, in the order of keys as far as they go. */
+static uint64_t prefix_of(lkv_bytes key)
+{
+    const uint8_t *at = key.data;
+    uint64_t prefix = 0;
+    size_t size = key.size < 8 ? key.size : 8;
+    for (size_t i = 0; i < size; i++) {
+        prefix |= (uint64_t)at[i] << (56 - 8 * i);
+    }
+    return prefix;
+}
+
+/* An input's next key, after a move that gave `rc`. */
+static int settle(lkv_merge *merge, uint32_t i, int rc)
+{
+    merge->on[i] = rc == LKV_OK;
+    if (rc == LKV_OK) {
+        merge->prefix[i] = prefix_of(lkv_run_key(&merge->cursor[i]));
+    } else if (rc == LKV_ABSENT) {
+        merge->done++;
+        rc = LKV_OK;
+    }
+    return rc;
+}
+
 /* Every input at its first key after those that the output has. */
 static int position(lkv_merge *merge, lkv_error *err)
 {
@@ -98,11 +123,10 @@ static int position(lkv_merge *merge, lkv_error *err)
     for (uint32_t i = 0; i < merge->inputs; i++) {
         int rc = fresh ? lkv_run_first(&merge->cursor[i], err)
                        : lkv_run_seek(&merge->cursor[i], last, LKV_SEEK_GT, err);
-        if (rc < 0) {
+        rc = settle(merge, i, rc);
+        if (rc != LKV_OK) {
             return rc;
         }
-        merge->on[i] = rc == LKV_OK;
-        merge->done += rc != LKV_OK;
     }
     return LKV_OK;
 }
@@ -111,7 +135,8 @@ int lkv_merge_open(lkv_storage *storage, const lkv_os *os, const lkv_runs *runs,
                    const lkv_run *entry, lkv_merge **out, lkv_error *err)
 {
     uint32_t first = 0, count = find_inputs(runs, entry, &first);
-    size_t each = sizeof(lkv_run) + sizeof(lkv_run_cursor) + 1;
+    size_t each = sizeof(lkv_run) + sizeof(lkv_run_cursor) + sizeof(uint64_t) +
+                  sizeof(uint32_t) + 1;
     lkv_merge *merge;
     int rc;
 
@@ -125,7 +150,9 @@ int lkv_merge_open(lkv_storage *storage, const lkv_os *os, const lkv_runs *runs,
     memset(merge, 0, sizeof(*merge));
     merge->cursor = (lkv_run_cursor *)(void *)(merge + 1);
     merge->input = (lkv_run *)(void *)(merge->cursor + count);
-    merge->on = (uint8_t *)(merge->input + count);
+    merge->prefix = (uint64_t *)(void *)(merge->input + count);
+    merge->same = (uint32_t *)(void *)(merge->prefix + count);
+    merge->on = (uint8_t *)(merge->same + count);
     merge->oldest = first == 0 && lkv_runs_at_bottom(runs);
     for (uint32_t i = 0; i < count; i++) {
         merge->input[i] = runs->run[first + i];
@@ -144,41 +171,44 @@ int lkv_merge_open(lkv_storage *storage, const lkv_os *os, const lkv_runs *runs,
     return LKV_OK;
 }
 
-/* The newest of the inputs with the least key. */
-static uint32_t least(const lkv_merge *merge)
+/* The newest of the inputs with the least key; `same` are the others with that key. */
+static uint32_t least(lkv_merge *merge)
 {
     uint32_t best = merge->inputs;
+    merge->same_count = 0;
     for (uint32_t i = merge->inputs; i-- > 0;) {
-        if (merge->on[i] && (best == merge->inputs ||
-                             lkv_compare(lkv_run_key(&merge->cursor[i]),
-                                         lkv_run_key(&merge->cursor[best])) < 0)) {
+        int order = -1;
+        if (!merge->on[i]) {
+            continue;
+        }
+        if (best < merge->inputs) {
+            order = merge->prefix[i] < merge->prefix[best] ? -1
+                    : merge->prefix[i] > merge->prefix[best]
+                        ? 1
+                        : lkv_compare(lkv_run_key(&merge->cursor[i]),
+                                      lkv_run_key(&merge->cursor[best]));
+        }
+        if (order < 0) {
             best = i;
+            merge->same_count = 0;
+        } else if (order == 0) {
+            merge->same[merge->same_count++] = i;
         }
     }
     return best;
 }
 
-/* Moves every input off the key of input `best`, that one last: the key is its view. */
+/* Moves the inputs that have the key of input `best` off it, that one last: the key is
+ * its view. */
 static int move_past(lkv_merge *merge, uint32_t best, lkv_error *err)
 {
-    for (uint32_t i = 0; i <= merge->inputs; i++) {
-        uint32_t at = i == merge->inputs ? best : i;
-        int rc;
-        if (i == best || !merge->on[at] ||
-            (at != best && lkv_compare(lkv_run_key(&merge->cursor[at]),
-                                       lkv_run_key(&merge->cursor[best])) != 0)) {
-            continue;
-        }
-        rc = lkv_run_next(&merge->cursor[at], err);
-        if (rc < 0) {
-            return rc;
-        }
-        if (rc == LKV_ABSENT) {
-            merge->on[at] = 0;
-            merge->done++;
-        }
+    int rc = LKV_OK;
+    for (uint32_t k = 0; k < merge->same_count && rc == LKV_OK; k++) {
+        uint32_t i = merge->same[k];
+        rc = settle(merge, i, lkv_run_next(&merge->cursor[i], err));
     }
-    return LKV_OK;
+    return rc == LKV_OK ? settle(merge, best, lkv_run_next(&merge->cursor[best], err))
+                        : rc;
 }
 
 int lkv_merge_step(lkv_merge *merge, uint32_t blocks, lkv_error *err)

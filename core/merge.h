@@ -16,6 +16,9 @@ typedef struct lkv_merge {
     int oldest;     /* nothing older is left below: tombstones go */
     lkv_run *input; /* oldest first; copies */
     lkv_run_cursor *cursor;
+    uint64_t *prefix; /* of each input's key: what mostly tells their order */
+    uint32_t *same;   /* inputs with the least key, but the newest of them, ... */
+    uint32_t same_count;
     uint8_t *on;
 } lkv_merge;
 
