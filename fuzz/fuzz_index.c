@@ -48,7 +48,7 @@ typedef struct scene {
     /* An index that was given out, and what it was then. */
     uint8_t *index, *given;
     size_t index_size, given_size;
-    enum { INDEX_BROKEN, INDEX_WHOLE, INDEX_FORGED } index_is;
+    enum { INDEX_BROKEN, INDEX_WHOLE, INDEX_FORGED } index_is, given_is;
 } scene;
 
 /* Opening */
@@ -308,10 +308,8 @@ static void give_out(scene *s)
     }
     rc = lkv_export(s->store, keep_piece, s, NULL);
     MUST(rc == LKV_OK || rc == LKV_FAILED || (rc == LKV_CORRUPT && s->damaged));
-    if (rc == LKV_OK && s->damaged) {
-        s->index_is = INDEX_FORGED;
-    } else if (rc == LKV_OK) {
-        s->index_is = INDEX_WHOLE;
+    if (rc == LKV_OK) {
+        s->index_is = s->given_is = s->damaged ? INDEX_FORGED : INDEX_WHOLE;
         s->given_size = s->index_size;
         memcpy(s->given, s->index, s->index_size);
     }
@@ -332,7 +330,7 @@ static void damage_index(scene *s)
                   s->storage->block);
     if (s->given_size > 0 && s->index_size == s->given_size &&
         memcmp(s->given, s->index, s->given_size) == 0) {
-        s->index_is = INDEX_WHOLE;
+        s->index_is = s->given_is; /* nothing was changed */
     } else {
         s->index_is = sealed ? INDEX_FORGED : INDEX_BROKEN;
     }
