@@ -2,9 +2,9 @@
  * posix_end.c - the end of a store in files: published in a page that all map, and kept
  * with each root.
  *
- * A commit goes so. Its bytes are written, its record last; what must survive a power
- * cut is synced; when the root changes, the new one goes into the slot that the
- * published one is not in, after a sync of all that it names, and is synced. Then the
+ * A commit goes so. Its bytes are written, its record last; with sync=full they are
+ * synced; when the root changes, the new one goes into the free slot, and if it is to
+ * be durable, after a sync of all that it names, and is synced (posix_root.c). Then the
  * commit is prepared. unlock() publishes it in the page, or takes it back: the root's
  * slot and the commit record are blotted out, so that nobody who looks for the end in
  * the log finds them.
@@ -161,7 +161,7 @@ int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
             return rc == LKV_ABSENT ? LKV_OK : lkv_posix_settle(storage, NULL, 0, err);
         }
     }
-    posix->restarted = memcmp(posix->page->boot, posix->boot, sizeof(posix->boot)) != 0;
+    posix->restarted = !is_of_this_run(posix);
     rc = lkv_posix_load_root(posix, 0, end, err);
     if (rc != LKV_OK) {
         (void)lkv_posix_settle(storage, NULL, 0, NULL);
