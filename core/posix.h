@@ -120,6 +120,8 @@ int lkv_posix_each(lkv_posix *posix, int (*each)(void *arg, const char *name),
                    void *arg);
 /* The number of the object that a file of this name would be; 0: none. */
 uint32_t lkv_posix_number(const char *name);
+/* Whether a file of this name can be one of a store. */
+int lkv_posix_is_ours(const char *name);
 /* Result and text for an errno, about a file of the store, or about it all (""). */
 int lkv_posix_failed(lkv_posix *posix, lkv_error *err, int os_errno, const char *what,
                      const char *file);

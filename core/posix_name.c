@@ -41,6 +41,13 @@ uint32_t lkv_posix_number(const char *name)
     return i == DIGITS && number <= LKV_RUN_LAST ? number : 0;
 }
 
+int lkv_posix_is_ours(const char *name)
+{
+    return strcmp(name, "lock") == 0 || strcmp(name, "root0") == 0 ||
+           strcmp(name, "root1") == 0 || strcmp(name, "root2") == 0 ||
+           lkv_posix_number(name) != 0;
+}
+
 typedef struct each_of {
     const lkv_posix *posix;
     int (*each)(void *arg, const char *name);
@@ -60,11 +67,7 @@ static int own_name(void *arg, const char *name)
         return 0;
     }
     name += size + 1;
-    return strcmp(name, "lock") == 0 || strcmp(name, "root0") == 0 ||
-                   strcmp(name, "root1") == 0 || strcmp(name, "root2") == 0 ||
-                   lkv_posix_number(name) != 0
-               ? of->each(of->arg, name)
-               : 0;
+    return lkv_posix_is_ours(name) ? of->each(of->arg, name) : 0;
 }
 
 int lkv_posix_each(lkv_posix *posix, int (*each)(void *arg, const char *name),

@@ -371,7 +371,7 @@ static int has_root(lkv_posix *posix, lkv_error *err)
             return lkv_posix_failed(posix, err, code, "list", "");
         }
         if (objects) {
-            return lkv_posix_error(posix, err, LKV_CORRUPT, "both roots are missing");
+            return lkv_posix_error(posix, err, LKV_CORRUPT, "its roots are missing");
         }
     }
     return rc;
@@ -413,17 +413,10 @@ typedef struct removal {
     char foreign[64];
 } removal;
 
-static int is_ours(const char *name)
-{
-    return strcmp(name, "lock") == 0 || strcmp(name, "root0") == 0 ||
-           strcmp(name, "root1") == 0 || strcmp(name, "root2") == 0 ||
-           lkv_posix_number(name) != 0;
-}
-
 static int see_foreign(void *arg, const char *name)
 {
     removal *of = arg;
-    if (is_ours(name)) {
+    if (lkv_posix_is_ours(name)) {
         return 0;
     }
     snprintf(of->foreign, sizeof(of->foreign), "%.60s", name);
@@ -435,7 +428,7 @@ static int remove_file(void *arg, const char *name)
 {
     removal *of = arg;
     const lkv_os *os = of->posix->os;
-    if (is_ours(name) && strcmp(name, "lock") != 0) {
+    if (lkv_posix_is_ours(name) && strcmp(name, "lock") != 0) {
         of->rc = os->shared->remove(os->ctx, lkv_posix_name(of->posix, name),
                                     of->posix->shared_memory);
     }
