@@ -12,12 +12,14 @@
 #   REQUIRE_ALL=1    a skipped test is a failed test
 #   SLT_CORPUS=dir   runs the .test and .slt files below this directory too
 #   ONLY=replay      nothing but the replay of the fuzz corpora
+#   JOBS=n           parts that run side by side; else as many as there are processors
 set -u
 
 build=${1:?usage: tools/test.sh BUILD}
 extension=$build/litekv.so
 only=${ONLY:-}
 long=${LONG:-}
+jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
 [ -n "$long" ] && export LONG
 export REQUIRE_ALL="${REQUIRE_ALL:-}"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1}"
@@ -46,22 +48,61 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/litekv-test.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM
 
-show() {
-    sed 's/^/    /' "$scratch/out" | tail -n 60
-    sed 's/^/    /' "$scratch/err" | tail -n 60
-}
+# As many parts run side by side as there are tokens in this pipe.
+mkfifo "$scratch/tokens" || exit 1
+exec 3<>"$scratch/tokens"
+started=0
+shown=0
+while [ "$started" -lt "$jobs" ]; do
+    echo >&3
+    started=$((started + 1))
+done
+started=0
 
 part() { # name command...
-    name=$1
+    read -r _ <&3
+    started=$((started + 1))
+    dir=$scratch/$started
+    mkdir "$dir"
+    echo "$1" >"$dir/name"
     shift
+    {
+        timeout -k 10 "$patience" "$@" >"$dir/out" 2>"$dir/err" </dev/null 3>&-
+        echo $? >"$dir/status.new"
+        mv "$dir/status.new" "$dir/status"
+        echo >&3
+    } &
+    report
+}
+
+# Shows the parts that are done, in the order in which they were started.
+report() {
+    while [ -e "$scratch/$((shown + 1))/status" ]; do
+        shown=$((shown + 1))
+        judge "$scratch/$shown"
+        rm -rf "${scratch:?}/$shown"
+    done
+}
+
+finish() {
+    wait
+    report
+}
+
+show() { # directory of a part
+    sed 's/^/    /' "$1/out" | tail -n 60
+    sed 's/^/    /' "$1/err" | tail -n 60
+}
+
+judge() { # directory of a part
+    name=$(cat "$1/name")
+    status=$(cat "$1/status")
     echo "== $name"
-    timeout -k 10 "$patience" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null
-    status=$?
-    line=$(tail -n 1 "$scratch/out" | tr -d '\r')
-    skips=$(grep -c '^skipped: ' "$scratch/out")
-    grep '^skipped: ' "$scratch/out"
+    line=$(tail -n 1 "$1/out" | tr -d '\r')
+    skips=$(grep -c '^skipped: ' "$1/out")
+    grep '^skipped: ' "$1/out"
     if ! printf '%s\n' "$line" | grep -Eqx '[0-9]+ passed, [0-9]+ failed'; then
-        show
+        show "$1"
         echo "not ok $name: no result, exit status $status"
         failed=$((failed + 1))
         return
@@ -80,12 +121,12 @@ part() { # name command...
             reason=
         fi
         if [ -n "$reason" ]; then
-            show
+            show "$1"
             echo "not ok $name: $reason"
             bad=1
         fi
     else
-        show
+        show "$1"
     fi
     echo "   $name: $good passed, $bad failed"
     passed=$((passed + good))
@@ -143,12 +184,14 @@ replay() {
     done
 }
 
+# The longest first, so that no core is idle at the end.
 if [ "$only" != replay ]; then
+    differential_test
     unit_tests
     sql_tests
-    differential_test
 fi
 replay
+finish
 
 if [ $((passed + failed)) -eq 0 ]; then
     echo "not ok: no test ran"
