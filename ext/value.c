@@ -222,6 +222,25 @@ void lkv_value_clear(lkv_value *value)
     value->copy = NULL;
 }
 
+/* A text whose end SQLite is told by a zero is copied with it. Else
+ * sqlite3_column_text() would move it to add one: two allocations for each row of a
+ * scan. */
+static void result_text(sqlite3_context *context, const lkv_value *value)
+{
+    char text[256];
+    if (value->size >= sizeof(text) ||
+        (value->size > 0 && memchr(value->bytes, 0, value->size) != NULL)) {
+        sqlite3_result_text64(context, value->bytes, value->size, SQLITE_TRANSIENT,
+                              SQLITE_UTF8);
+        return;
+    }
+    if (value->size > 0) {
+        memcpy(text, value->bytes, value->size);
+    }
+    text[value->size] = 0;
+    sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
+}
+
 void lkv_value_result(sqlite3_context *context, const lkv_value *value)
 {
     switch (value->type) {
@@ -232,8 +251,7 @@ void lkv_value_result(sqlite3_context *context, const lkv_value *value)
         sqlite3_result_double(context, value->r);
         break;
     case SQLITE_TEXT:
-        sqlite3_result_text64(context, value->size > 0 ? value->bytes : "", value->size,
-                              SQLITE_TRANSIENT, SQLITE_UTF8);
+        result_text(context, value);
         break;
     case SQLITE_BLOB:
         if (value->size == 0) {
