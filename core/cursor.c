@@ -14,14 +14,21 @@
 
 #include <string.h>
 
+#define KEY_KEPT 1024u /* the room for a key that a spare cursor may hold */
+
 int lkv_cursor_open(lkv_store *store, lkv_cursor **out)
 {
-    lkv_cursor *cursor = lkv_os_alloc(store->log.os, sizeof(*cursor));
+    lkv_cursor *cursor = store->spare;
     if (cursor == NULL) {
-        return LKV_NOMEM;
+        cursor = lkv_os_alloc(store->log.os, sizeof(*cursor));
+        if (cursor == NULL) {
+            return LKV_NOMEM;
+        }
+        memset(cursor, 0, sizeof(*cursor));
+        cursor->store = store;
     }
-    memset(cursor, 0, sizeof(*cursor));
-    cursor->store = store;
+    store->spare = NULL;
+    cursor->state = LKV_CURSOR_NOWHERE;
     cursor->next = store->cursors;
     cursor->link = &store->cursors;
     if (cursor->next != NULL) {
@@ -47,6 +54,13 @@ static void drop_sources(lkv_cursor *cursor)
     cursor->count = 0;
 }
 
+static void free_cursor(const lkv_os *os, lkv_cursor *cursor)
+{
+    lkv_os_free(os, cursor->key);
+    lkv_os_free(os, cursor);
+}
+
+/* A query for one key opens a cursor and closes it: the memory stays for the next. */
 void lkv_cursor_close(lkv_cursor *cursor)
 {
     if (cursor != NULL) {
@@ -56,8 +70,24 @@ void lkv_cursor_close(lkv_cursor *cursor)
             cursor->next->link = cursor->link;
         }
         drop_sources(cursor);
-        lkv_os_free(os, cursor->key);
-        lkv_os_free(os, cursor);
+        if (cursor->key_capacity > KEY_KEPT) {
+            lkv_os_free(os, cursor->key);
+            cursor->key = NULL;
+            cursor->key_capacity = 0;
+        }
+        if (cursor->store->spare == NULL) {
+            cursor->store->spare = cursor;
+        } else {
+            free_cursor(os, cursor);
+        }
+    }
+}
+
+void lkv_cursor_free_spare(lkv_store *store)
+{
+    if (store->spare != NULL) {
+        free_cursor(store->log.os, store->spare);
+        store->spare = NULL;
     }
 }
 

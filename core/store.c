@@ -61,6 +61,7 @@ void lkv_close(lkv_store *store)
         vouch(store);
         store->work_void = 1;
         lkv_work_sweep(store);
+        lkv_cursor_free_spare(store);
         lkv_memindex_close(store->index);
         lkv_journal_free(&store->journal);
         lkv_os_free(store->log.os, store->counted.bytes);

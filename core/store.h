@@ -54,6 +54,7 @@ struct lkv_store {
     lkv_buffer counted; /* measure.c: records of committed segments; empty when the log
                            is another */
     lkv_cursor *cursors;
+    lkv_cursor *spare; /* one that was closed, for the next that is opened, or NULL */
     lkv_memo memo;
 };
 
@@ -143,6 +144,8 @@ LKV_MUST_CHECK int lkv_store_read(lkv_store *store, lkv_loc loc, lkv_bytes key,
 /* cursor.c: to be called before keys enter or leave the index in memory, and before the
  * list of runs becomes one that leads to other places. */
 void lkv_cursor_save_all(lkv_store *store);
+/* Frees the memory that is kept for the next cursor. */
+void lkv_cursor_free_spare(lkv_store *store);
 
 static inline void lkv_store_before_change(lkv_store *store)
 {

@@ -50,7 +50,8 @@ static int has_columns(const lkv_handle *handle, char **text)
     size_t size = strlen(handle->meta);
 
     if (meta.size == size &&
-        sqlite3_strnicmp(meta.data, handle->meta, (int)size) == 0) {
+        (memcmp(meta.data, handle->meta, size) == 0 || /* as a rule */
+         sqlite3_strnicmp(meta.data, handle->meta, (int)size) == 0)) {
         return SQLITE_OK;
     }
     *text =

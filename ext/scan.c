@@ -23,19 +23,27 @@ typedef struct scan {
     uint64_t views;
 } scan;
 
+#define RANGES_KEPT 4 /* the most that a spare cursor may have room for */
+
+/* A query for one key opens a cursor and closes it: its memory stays for the next. */
 int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
 {
     lkv_table *table = lkv_table_of(base);
-    scan *at = sqlite3_malloc64(sizeof(*at));
+    scan *at = table->spare;
     if (at == NULL) {
-        return SQLITE_NOMEM;
+        at = sqlite3_malloc64(sizeof(*at));
+        if (at == NULL) {
+            return SQLITE_NOMEM;
+        }
+        memset(at, 0, sizeof(*at));
+        at->table = table;
     }
-    memset(at, 0, sizeof(*at));
+    table->spare = at;
     if (lkv_cursor_open(table->handle->store, &at->cursor) != LKV_OK) {
-        sqlite3_free(at);
         return SQLITE_NOMEM;
     }
-    at->table = table;
+    table->spare = NULL;
+    at->has_value = 0;
     at->handle = table->handle;
     at->handle->references++;
     at->handle->cursors++;
@@ -47,13 +55,33 @@ int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
 int lkv_scan_close(sqlite3_vtab_cursor *base)
 {
     scan *at = (scan *)base;
+    lkv_table *table = at->table;
+
     lkv_cursor_close(at->cursor);
-    lkv_ranges_free(&at->ranges);
+    if (table->spare == NULL && at->ranges.room <= RANGES_KEPT) {
+        lkv_ranges_clear(&at->ranges);
+    } else {
+        lkv_ranges_free(&at->ranges);
+    }
     at->handle->cursors--;
     at->handle->seen = at->handle->seen && at->handle->cursors > 0;
     lkv_handle_close(at->handle);
-    sqlite3_free(at);
+    if (table->spare == NULL) {
+        table->spare = at;
+    } else {
+        sqlite3_free(at);
+    }
     return SQLITE_OK;
+}
+
+void lkv_scan_free_spare(lkv_table *table)
+{
+    scan *at = table->spare;
+    if (at != NULL) {
+        lkv_ranges_free(&at->ranges);
+        sqlite3_free(at);
+        table->spare = NULL;
+    }
 }
 
 static int failed(scan *at, int rc, const lkv_error *err)

@@ -19,6 +19,7 @@ typedef struct lkv_table {
     lkv_value *values; /* one for each value column */
     uint8_t *record;   /* the row being written */
     size_t record_room;
+    void *spare; /* scan.c: a cursor of SQLite's that was closed, or NULL */
 } lkv_table;
 
 static inline lkv_table *lkv_table_of(sqlite3_vtab *base)
@@ -49,6 +50,7 @@ int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
 /* scan.c */
 int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out);
 int lkv_scan_close(sqlite3_vtab_cursor *base);
+void lkv_scan_free_spare(lkv_table *table);
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
                     sqlite3_value **argv);
 int lkv_scan_next(sqlite3_vtab_cursor *base);

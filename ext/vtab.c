@@ -32,6 +32,7 @@ int lkv_table_error(lkv_table *table, int rc, char *text)
 static void free_table(lkv_table *table)
 {
     if (table != NULL) {
+        lkv_scan_free_spare(table);
         lkv_handle_close(table->handle);
         lkv_declaration_free(&table->declaration);
         lkv_key_clear(&table->key);

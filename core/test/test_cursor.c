@@ -247,15 +247,14 @@ static void refreshes_under_it(void)
 /* No memory to keep its place: it says so, and can be placed again. */
 static void place_lost(void)
 {
-    lkv_cursor *c;
+    lkv_cursor *c, *other;
     fixture f;
 
     fill(&f);
-    c = open_cursor(&f);
-    CHECK_TEXT(SEEK(c, "d", LKV_SEEK_GE), "d=1");
+    other = open_cursor(&f);
+    CHECK_TEXT(SEEK(other, "d", LKV_SEEK_GE), "d=1");
     begin(f.store);
     CHECK_INT(put_text(f.store, "x", "1"), LKV_OK); /* everything else has room now */
-    lkv_cursor_close(c);
     c = open_cursor(&f);
     CHECK_TEXT(SEEK(c, "d", LKV_SEEK_GE), "d=1");
     os_fault_arm(&f.os, 1, 1);
@@ -270,6 +269,30 @@ static void place_lost(void)
     CHECK_TEXT(moved(c, lkv_cursor_first(c, NULL)), "b=1");
     CHECK_TEXT(NEXT(c), "c=1");
     lkv_rollback(f.store);
+    lkv_cursor_close(c);
+    lkv_cursor_close(other);
+    fixture_close(&f);
+}
+
+/* A cursor that is made of the memory of one that was closed stands nowhere. */
+static void opened_again(void)
+{
+    lkv_bytes value;
+    lkv_cursor *c;
+    fixture f;
+
+    fill(&f);
+    c = open_cursor(&f);
+    CHECK_TEXT(SEEK(c, "d", LKV_SEEK_GE), "d=1");
+    lkv_cursor_close(c);
+    c = open_cursor(&f);
+    CHECK_INT(lkv_cursor_next(c, NULL), LKV_ABSENT);
+    CHECK_INT(lkv_cursor_value(c, &value, &f.err), LKV_ABSENT);
+    CHECK_INT(lkv_cursor_find(c, text_bytes("d"), &f.err), LKV_OK);
+    lkv_cursor_close(c);
+    c = open_cursor(&f);
+    CHECK_INT(lkv_cursor_prev(c, NULL), LKV_ABSENT);
+    CHECK_TEXT(moved(c, lkv_cursor_first(c, NULL)), "b=1");
     lkv_cursor_close(c);
     fixture_close(&f);
 }
@@ -432,6 +455,7 @@ static const check_case cases[] = {CASE(seeks),
                                    CASE(rollbacks_under_it),
                                    CASE(refreshes_under_it),
                                    CASE(place_lost),
+                                   CASE(opened_again),
                                    CASE(damage_under_it),
                                    CASE(walks_through_changes)};
 
