@@ -231,25 +231,47 @@ static void ask_for_restarts(const lkv_block *block)
     }
 }
 
-/* The last restart whose key is <= `key`, or the first one. `*at` is behind its key,
- * `*order` how that compares, `*same` what they share. */
-static int find_restart(const lkv_block *block, lkv_bytes key, const uint8_t **at,
-                        lkv_entry *entry, int *order, size_t *same)
+int lkv_block_group(const lkv_block *block, lkv_bytes key, uint32_t *group)
 {
     uint32_t low = 0, high = block->restarts;
     ask_for_restarts(block);
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (restart_key(block, middle, at, entry) != LKV_OK) {
+        const uint8_t *at;
+        lkv_entry entry;
+        size_t same;
+        if (restart_key(block, middle, &at, &entry) != LKV_OK) {
             return LKV_CORRUPT;
         }
-        if (compare_same(entry->rest, key, same) <= 0) {
+        if (compare_same(entry.rest, key, &same) <= 0) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    if (restart_key(block, low, at, entry) != LKV_OK) {
+    *group = low;
+    return LKV_OK;
+}
+
+int lkv_block_bounds(const lkv_block *block, uint32_t group, size_t *begin, size_t *end)
+{
+    const uint8_t *at = block->bytes + block->table + (size_t)group * 4;
+    *begin = lkv_format_get_u32(at);
+    *end = group + 1 < block->restarts ? lkv_format_get_u32(at + 4) : block->table;
+    return *begin >= LKV_BLOCK_HEADER && *begin < *end && *end <= block->table &&
+                   (group > 0 || *begin == LKV_BLOCK_HEADER)
+               ? LKV_OK
+               : LKV_CORRUPT;
+}
+
+/* The last restart whose key is <= `key`, or the first one. `*at` is behind its key,
+ * `*order` how that compares, `*same` what they share. */
+static int find_restart(const lkv_block *block, lkv_bytes key, const uint8_t **at,
+                        lkv_entry *entry, int *order, size_t *same)
+{
+    uint32_t group;
+    if (lkv_block_group(block, key, &group) != LKV_OK ||
+        restart_key(block, group, at, entry) != LKV_OK) {
         return LKV_CORRUPT;
     }
     *order = compare_same(entry->rest, key, same);
@@ -300,23 +322,26 @@ int lkv_block_floor(const lkv_block *block, lkv_bytes key, lkv_entry *entry)
     }
     for (;;) {
         /* One at a time: the last one that is not above is the answer. */
+        const uint8_t *numbers = at;
         lkv_entry next;
-        if (next_numbers(block, &at, entry) != LKV_OK) {
-            return LKV_CORRUPT;
+        rc = block->kind == LKV_BLOCK_LEAF ? pass_numbers(block, &at, entry)
+                                           : next_numbers(block, &at, entry);
+        if (rc != LKV_OK) {
+            return rc;
         }
         if (order == 0 || at >= end) {
-            return LKV_OK;
+            return next_numbers(block, &numbers, entry);
         }
         if (next_key(block, &at, &next) != LKV_OK) {
             return LKV_CORRUPT;
         }
         if (next.shared < same) {
-            return LKV_OK;
+            return next_numbers(block, &numbers, entry);
         }
         if (next.shared == same) {
             order = compare_same(next.rest, after(key, same), &more);
             if (order > 0) {
-                return LKV_OK;
+                return next_numbers(block, &numbers, entry);
             }
             same += more;
         }

@@ -68,6 +68,13 @@ LKV_MUST_CHECK int lkv_block_floor(const lkv_block *block, lkv_bytes key,
 /* The child of a branch or top that `key` belongs to. LKV_OK, LKV_CORRUPT. */
 LKV_MUST_CHECK int lkv_block_child(const lkv_block *block, lkv_bytes key,
                                    uint32_t *child);
+/* Groups: the entries from one restart to the next. The last one whose first key is <=
+ * `key`, or the first of all. LKV_OK, LKV_CORRUPT. */
+LKV_MUST_CHECK int lkv_block_group(const lkv_block *block, lkv_bytes key,
+                                   uint32_t *group);
+/* Where the entries of a group begin and end. LKV_OK, LKV_CORRUPT. */
+LKV_MUST_CHECK int lkv_block_bounds(const lkv_block *block, uint32_t group,
+                                    size_t *begin, size_t *end);
 /* Whether a branch's keys may include one of such a hash. */
 int lkv_block_may_have(const lkv_block *block, uint64_t hash);
 /* The entry at `*at` (LKV_BLOCK_HEADER for the first); `*at` moves to the next one.

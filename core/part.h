@@ -4,11 +4,11 @@
  *      part   header | record record ... record | seal
  *      index  a run whose entries are fences: one for each chunk
  *
- * A chunk is the records that begin in one storage block; one that would grow past
- * LKV_CHUNK_MAX is ended before, so that a chunk that is longer is one record, whose
- * fence has the whole key. Other fences have the shortest key that keeps the chunk
- * apart from the one before it; the first one of a part has its first key. The filters
- * of the index are over the keys of all records.
+ * A chunk is the records that begin in one quarter of a storage block; one that would
+ * grow past LKV_CHUNK_MAX is ended before, so that a chunk that is longer is one
+ * record, whose fence has the whole key. Other fences have the shortest key that keeps
+ * the chunk apart from the one before it; the first one of a part has its first key.
+ * The filters of the index are over the keys of all records.
  *
  * The parts of a root have ascending keys: together they are its base, older than all
  * of the log.

@@ -168,16 +168,24 @@ static int begin_chunk(lkv_part_writer *writer, lkv_bytes key, int whole)
     return append(&writer->fence, writer->os, key.data, key.size);
 }
 
+/* Whether a record at the end of the part begins in the piece of a block that the chunk
+ * began in: in four, so that few records are passed over by who looks for one. */
+static int goes_on(const lkv_part_writer *writer)
+{
+    uint32_t block = writer->storage->block, piece = (block + 3) / 4;
+    uint32_t begin = writer->chunk, end = writer->part.size;
+    return end / block == begin / block && end % block / piece == begin % block / piece;
+}
+
 int lkv_part_writer_index(lkv_part_writer *writer, const uint8_t *record, size_t size,
                           size_t key_size, unsigned tag, lkv_error *err)
 {
     lkv_bytes key = {record + LKV_RECORD_HEADER, key_size};
-    uint32_t block = writer->storage->block;
     int is_long = size > LKV_CHUNK_MAX;
     int rc = LKV_OK;
 
     if (writer->chunk != 0 &&
-        (writer->part.size / block != writer->chunk / block ||
+        (!goes_on(writer) ||
          size > LKV_CHUNK_MAX - (writer->part.size - writer->chunk))) {
         rc = end_chunk(writer, err);
     }

@@ -208,12 +208,11 @@ void lkv_run_cursor_init(lkv_run_cursor *cursor, lkv_storage *storage, const lkv
 
 void lkv_run_cursor_free(lkv_run_cursor *cursor)
 {
-    lkv_os_free(cursor->os, cursor->items);
+    lkv_os_free(cursor->os, cursor->bytes.bytes);
     lkv_os_free(cursor->os, cursor->keys.bytes);
-    cursor->items = NULL;
+    memset(&cursor->bytes, 0, sizeof(cursor->bytes));
     memset(&cursor->keys, 0, sizeof(cursor->keys));
-    cursor->count = cursor->room = cursor->at = 0;
-    cursor->leaf = LKV_RUN_NO_BLOCK;
+    lkv_run_cursor_forget(cursor);
 }
 
 void lkv_run_cursor_forget(lkv_run_cursor *cursor)
@@ -228,75 +227,96 @@ static int nowhere(lkv_run_cursor *cursor, int rc)
     return rc;
 }
 
-static int add_item(lkv_run_cursor *cursor, const lkv_entry *entry, lkv_bytes *last)
+static int add_item(lkv_run_cursor *cursor, const lkv_entry *entry)
 {
-    lkv_run_item *item;
+    lkv_run_item *item = &cursor->items[cursor->count];
+    lkv_bytes last = {NULL, 0};
     size_t size = entry->shared + entry->rest.size;
     uint8_t *key;
 
-    if (entry->shared > last->size || cursor->keys.size + size > UINT32_MAX ||
-        (entry->shared > 0 && cursor->count % LKV_BLOCK_RESTART == 0)) {
+    if (cursor->count == LKV_BLOCK_RESTART) {
         return LKV_CORRUPT;
     }
-    if (cursor->count == cursor->room) {
-        uint32_t room = cursor->room == 0 ? 64 : cursor->room * 2;
-        lkv_run_item *moved =
-            lkv_os_resize(cursor->os, cursor->items, room * sizeof(*moved));
-        if (moved == NULL) {
-            return LKV_NOMEM;
-        }
-        cursor->items = moved;
-        cursor->room = room;
+    if (lkv_buffer_reserve(&cursor->keys, cursor->os, size + 1) != LKV_OK) {
+        return LKV_NOMEM;
     }
-    {
-        size_t shared_at =
-            cursor->count == 0 ? 0 : cursor->items[cursor->count - 1].key;
-        if (lkv_buffer_reserve(&cursor->keys, cursor->os, size + 1) != LKV_OK) {
-            return LKV_NOMEM;
-        }
-        key = cursor->keys.bytes + cursor->keys.size;
-        memcpy(key, cursor->keys.bytes + shared_at, entry->shared);
+    if (cursor->count > 0) {
+        last = (lkv_bytes){cursor->keys.bytes + item[-1].key, item[-1].key_size};
+    }
+    if (entry->shared > last.size || cursor->keys.size + size > UINT32_MAX) {
+        return LKV_CORRUPT;
+    }
+    key = cursor->keys.bytes + cursor->keys.size;
+    if (entry->shared > 0) {
+        memcpy(key, last.data, entry->shared);
     }
     if (entry->rest.size > 0) {
         memcpy(key + entry->shared, entry->rest.data, entry->rest.size);
     }
-    item = &cursor->items[cursor->count++];
     item->key = (uint32_t)cursor->keys.size;
     item->key_size = (uint32_t)size;
     item->size = entry->place.size;
     item->loc = entry->place.loc;
+    cursor->count++;
     cursor->keys.size += size;
-    *last = (lkv_bytes){key, size};
     return LKV_OK;
 }
 
-/* Takes leaf `number` apart. */
-static int load(lkv_run_cursor *cursor, uint32_t number, const lkv_block *block,
-                lkv_error *err)
+/* Takes a group of the leaf apart; stands on its first entry. */
+static int load_group(lkv_run_cursor *cursor, uint32_t group, lkv_error *err)
 {
-    lkv_bytes last = {NULL, 0};
+    const lkv_block *block = &cursor->block;
+    uint32_t left = block->count > group * LKV_BLOCK_RESTART
+                        ? block->count - group * LKV_BLOCK_RESTART
+                        : 0;
+    size_t at, end;
     lkv_entry entry;
-    size_t at = LKV_BLOCK_HEADER;
-    int rc;
+    int rc = lkv_block_bounds(block, group, &at, &end);
 
+    cursor->group = group;
     cursor->count = cursor->at = 0;
     cursor->keys.size = 0;
-    while ((rc = lkv_block_next(block, &at, &entry)) == LKV_OK) {
-        rc = add_item(cursor, &entry, &last);
-        if (rc != LKV_OK) {
-            break;
+    while (rc == LKV_OK && at < end) {
+        rc = lkv_block_next(block, &at, &entry);
+        if (rc == LKV_OK) {
+            rc = add_item(cursor, &entry);
         }
     }
-    if (rc == LKV_ABSENT && cursor->count == block->count) {
-        cursor->leaf = number;
-        cursor->next = number + lkv_block_span(block->bytes, block->size);
-        cursor->before = block->before;
-        return LKV_OK;
+    /* All groups are full but the last, which has what is left. */
+    if (rc == LKV_OK &&
+        (at != end ||
+         cursor->count != (left < LKV_BLOCK_RESTART ? left : LKV_BLOCK_RESTART) ||
+         (left > LKV_BLOCK_RESTART) != (group + 1 < block->restarts))) {
+        rc = LKV_CORRUPT;
     }
-    if (rc == LKV_ABSENT || rc == LKV_CORRUPT) {
-        rc = lkv_run_damage(err, cursor->run, number, "malformed entry");
+    if (rc == LKV_CORRUPT) {
+        rc = lkv_run_damage(err, cursor->run, cursor->leaf, "malformed entry");
     }
-    return nowhere(cursor, rc);
+    return rc == LKV_OK ? LKV_OK : nowhere(cursor, rc);
+}
+
+/* Stands on the last entry of a group. */
+static int load_end(lkv_run_cursor *cursor, uint32_t group, lkv_error *err)
+{
+    int rc = load_group(cursor, group, err);
+    cursor->at = rc == LKV_OK ? cursor->count - 1 : 0;
+    return rc;
+}
+
+/* Copies leaf `number`, of which no group is taken apart yet. */
+static int copy_leaf(lkv_run_cursor *cursor, uint32_t number, const lkv_block *block)
+{
+    cursor->bytes.size = 0;
+    if (lkv_buffer_reserve(&cursor->bytes, cursor->os, block->size) != LKV_OK) {
+        return nowhere(cursor, LKV_NOMEM);
+    }
+    memcpy(cursor->bytes.bytes, block->bytes, block->size);
+    cursor->block = *block;
+    cursor->block.bytes = cursor->bytes.bytes;
+    cursor->leaf = number;
+    cursor->next = number + lkv_block_span(block->bytes, block->size);
+    cursor->before = block->before;
+    return LKV_OK;
 }
 
 /* The leaf that begins at block `number` or after the branch that begins there. */
@@ -311,7 +331,8 @@ static int load_from(lkv_run_cursor *cursor, uint32_t number, lkv_error *err)
             return nowhere(cursor, rc);
         }
         if (block.kind == LKV_BLOCK_LEAF) {
-            return load(cursor, number, &block, err);
+            rc = copy_leaf(cursor, number, &block);
+            return rc == LKV_OK ? load_group(cursor, 0, err) : rc;
         }
         if (block.kind == LKV_BLOCK_TOP) {
             break;
@@ -321,14 +342,16 @@ static int load_from(lkv_run_cursor *cursor, uint32_t number, lkv_error *err)
     return nowhere(cursor, LKV_ABSENT);
 }
 
-static int load_leaf(lkv_run_cursor *cursor, uint32_t number, lkv_error *err)
+/* The last entry of leaf `number`. */
+static int load_last(lkv_run_cursor *cursor, uint32_t number, lkv_error *err)
 {
     lkv_block block = {0};
     int rc = lkv_run_block(cursor->storage, cursor->run, number, &block, err);
     if (rc == LKV_OK && block.kind != LKV_BLOCK_LEAF) {
         rc = lkv_run_damage(err, cursor->run, number, "not a leaf");
     }
-    return rc == LKV_OK ? load(cursor, number, &block, err) : nowhere(cursor, rc);
+    rc = rc == LKV_OK ? copy_leaf(cursor, number, &block) : nowhere(cursor, rc);
+    return rc == LKV_OK ? load_end(cursor, block.restarts - 1, err) : rc;
 }
 
 int lkv_run_first(lkv_run_cursor *cursor, lkv_error *err)
@@ -350,9 +373,8 @@ int lkv_run_last(lkv_run_cursor *cursor, lkv_error *err)
             return nowhere(cursor, rc);
         }
         if (block.kind == LKV_BLOCK_LEAF) {
-            rc = load(cursor, number, &block, err);
-            cursor->at = rc == LKV_OK ? cursor->count - 1 : 0;
-            return rc;
+            rc = copy_leaf(cursor, number, &block);
+            return rc == LKV_OK ? load_end(cursor, block.restarts - 1, err) : rc;
         }
         at = lkv_format_get_u32(block.bytes + block.table + (block.restarts - 1) * 4);
         if (at < LKV_BLOCK_HEADER) {
@@ -392,8 +414,8 @@ static uint32_t lower_bound(const lkv_run_cursor *cursor, lkv_bytes key, int *eq
     return low;
 }
 
-/* Whether `key` lies between the first and the last key of the leaf in memory. */
-static int in_leaf(const lkv_run_cursor *cursor, lkv_bytes key)
+/* Whether `key` lies between the first and the last key that are taken apart. */
+static int in_group(const lkv_run_cursor *cursor, lkv_bytes key)
 {
     const lkv_run_item *last;
     if (cursor->leaf == LKV_RUN_NO_BLOCK || cursor->count == 0) {
@@ -406,28 +428,37 @@ static int in_leaf(const lkv_run_cursor *cursor, lkv_bytes key)
                key, (lkv_bytes){cursor->keys.bytes + last->key, last->key_size}) <= 0;
 }
 
+/* Takes the group apart that `key` belongs to. */
+static int go_to_group(lkv_run_cursor *cursor, lkv_bytes key, lkv_error *err)
+{
+    lkv_block block = {0};
+    uint32_t number, group;
+    int rc = go_down(cursor->storage, cursor->run, cursor->run->top, key, NULL, &number,
+                     &block, err);
+
+    rc = rc == LKV_OK ? copy_leaf(cursor, number, &block) : nowhere(cursor, rc);
+    if (rc == LKV_OK && lkv_block_group(&block, key, &group) != LKV_OK) {
+        rc = nowhere(cursor,
+                     lkv_run_damage(err, cursor->run, number, "malformed entry"));
+    }
+    return rc == LKV_OK ? load_group(cursor, group, err) : rc;
+}
+
 int lkv_run_seek(lkv_run_cursor *cursor, lkv_bytes key, enum lkv_seek how,
                  lkv_error *err)
 {
-    int equal, rc;
+    int equal, rc = in_group(cursor, key) ? LKV_OK : go_to_group(cursor, key, err);
 
-    if (!in_leaf(cursor, key)) {
-        lkv_block block;
-        uint32_t number;
-        rc = go_down(cursor->storage, cursor->run, cursor->run->top, key, NULL, &number,
-                     &block, err);
-        rc = rc == LKV_OK ? load(cursor, number, &block, err) : nowhere(cursor, rc);
-        if (rc != LKV_OK) {
-            return rc;
-        }
+    if (rc != LKV_OK) {
+        return rc;
     }
     cursor->at = lower_bound(cursor, key, &equal);
     if (how == LKV_SEEK_GE || how == LKV_SEEK_GT) {
-        if (equal && how == LKV_SEEK_GT) {
-            return lkv_run_next(cursor, err);
+        if (cursor->at < cursor->count && !(equal && how == LKV_SEEK_GT)) {
+            return LKV_OK;
         }
-        return cursor->at < cursor->count ? LKV_OK
-                                          : load_from(cursor, cursor->next, err);
+        cursor->at -= !equal; /* the last one that is below */
+        return lkv_run_next(cursor, err);
     }
     return equal && how == LKV_SEEK_LE ? LKV_OK : lkv_run_prev(cursor, err);
 }
@@ -441,18 +472,23 @@ int lkv_run_next(lkv_run_cursor *cursor, lkv_error *err)
         cursor->at++;
         return LKV_OK;
     }
+    if (cursor->group + 1 < cursor->block.restarts) {
+        return load_group(cursor, cursor->group + 1, err);
+    }
     return load_from(cursor, cursor->next, err);
 }
 
 int lkv_run_prev(lkv_run_cursor *cursor, lkv_error *err)
 {
-    int rc;
     if (cursor->leaf == LKV_RUN_NO_BLOCK) {
         return LKV_ABSENT;
     }
     if (cursor->at > 0) {
         cursor->at--;
         return LKV_OK;
+    }
+    if (cursor->group > 0) {
+        return load_end(cursor, cursor->group - 1, err);
     }
     if (cursor->before == 0) {
         return nowhere(cursor, LKV_ABSENT);
@@ -461,7 +497,5 @@ int lkv_run_prev(lkv_run_cursor *cursor, lkv_error *err)
         return nowhere(cursor, lkv_run_damage(err, cursor->run, cursor->leaf,
                                               "leads back to a later block"));
     }
-    rc = load_leaf(cursor, cursor->before - 1, err);
-    cursor->at = rc == LKV_OK ? cursor->count - 1 : 0;
-    return rc;
+    return load_last(cursor, cursor->before - 1, err);
 }

@@ -37,8 +37,9 @@ LKV_MUST_CHECK int lkv_run_floor_below(lkv_storage *storage, const lkv_run *run,
                                        uint32_t from, lkv_bytes key, lkv_place *found,
                                        lkv_error *err);
 
-/* A position in a run. The leaf that it stands in is taken apart into memory of its
- * own, so that a step is cheap and a view of a key lasts until the cursor moves. */
+/* A position in a run. The leaf that it stands in is copied, so that a view of a key
+ * lasts until the cursor moves, and the entries between two restarts are taken apart,
+ * so that a step is cheap in both directions. */
 typedef struct lkv_run_item {
     uint32_t key; /* where in `keys` */
     uint32_t key_size;
@@ -50,11 +51,14 @@ typedef struct lkv_run_cursor {
     lkv_storage *storage;
     const lkv_os *os;
     const lkv_run *run;    /* must outlive the cursor */
-    uint32_t leaf;         /* its block; LKV_RUN_NO_BLOCK: none is taken apart */
+    uint32_t leaf;         /* its block; LKV_RUN_NO_BLOCK: none */
     uint32_t next, before; /* blocks of the leaves beside it */
-    lkv_run_item *items;
-    uint32_t count, room;
-    uint32_t at; /* the item stood on; `count`: at no key */
+    lkv_buffer bytes;      /* of the leaf */
+    lkv_block block;       /* and what its header says */
+    uint32_t group;        /* of the leaf, which is taken apart */
+    uint32_t count;        /* of its entries */
+    uint32_t at;           /* the one stood on */
+    lkv_run_item items[LKV_BLOCK_RESTART];
     lkv_buffer keys;
 } lkv_run_cursor;
 
