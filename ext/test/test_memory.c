@@ -7,49 +7,11 @@
 #include "check.h"
 
 #include "../core/store.h"
+#include "short_memory.h"
 #include "table.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- an allocator that fails --- */
-
-static sqlite3_mem_methods real;
-static int countdown; /* allocations until one fails; INT_MAX: none does */
-static int for_good, has_failed;
-
-static int fails(void)
-{
-    if (countdown == INT_MAX) {
-        return 0;
-    }
-    if (countdown > 0 && --countdown > 0) {
-        return 0;
-    }
-    if (!for_good) {
-        countdown = INT_MAX;
-    }
-    has_failed = 1;
-    return 1;
-}
-
-static void *memory_alloc(int size)
-{
-    return fails() ? NULL : real.xMalloc(size);
-}
-
-static void *memory_resize(void *old, int size)
-{
-    return fails() ? NULL : real.xRealloc(old, size);
-}
-
-static void arm(int n, int persistent)
-{
-    countdown = n;
-    for_good = persistent;
-    has_failed = 0;
-}
 
 /* --- what is tried --- */
 
@@ -279,10 +241,10 @@ static int try_one(const scene *of, int n, int persistent, const char *after)
     int rc, failed;
     const char *expected;
 
-    arm(n, persistent);
+    short_memory_arm(n, persistent);
     rc = sqlite3_exec(db, of->sql, NULL, NULL, NULL);
-    failed = has_failed;
-    arm(INT_MAX, 0);
+    short_memory_arm(0, 0);
+    failed = short_memory_failed();
     now = content(db);
     expected = rc == SQLITE_OK                      ? after
                : open && sqlite3_get_autocommit(db) ? begin
@@ -350,16 +312,7 @@ static int fits(const scene *of)
 
 int main(void)
 {
-    sqlite3_mem_methods wrapper;
-
-    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real);
-    wrapper = real;
-    wrapper.xMalloc = memory_alloc;
-    wrapper.xRealloc = memory_resize;
-    sqlite3_config(SQLITE_CONFIG_MALLOC, &wrapper);
-    sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
-    arm(INT_MAX, 0);
-    check_begin();
+    short_memory_begin();
     for (home = 0; home < HOMES; home++) {
         has_runs();
         for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
