@@ -22,7 +22,7 @@ typedef struct event {
 struct power_disk {
     size_t sector;
     int safe;
-    power_inode **inodes;
+    power_inode *inodes;
     int inode_count;
     char *names[NAMES];
     int of_name[NAMES];
@@ -103,14 +103,14 @@ power_disk *power_disk_new(size_t sector, int safe)
 
 static int new_inode(power_disk *disk, enum power_file file, const power_bytes *from)
 {
-    power_inode *inode = must(calloc(1, sizeof(*inode)));
-    inode->file = file;
+    power_inode *inode;
+    disk->inodes = must(
+        realloc(disk->inodes, ((size_t)disk->inode_count + 1) * sizeof(power_inode)));
+    inode = &disk->inodes[disk->inode_count];
+    *inode = (power_inode){.file = file};
     if (from != NULL) {
         put(&inode->now, 0, from->data, from->size);
     }
-    disk->inodes = must(realloc(disk->inodes, ((size_t)disk->inode_count + 1) *
-                                                  sizeof(disk->inodes[0])));
-    disk->inodes[disk->inode_count] = inode;
     return disk->inode_count++;
 }
 
@@ -138,7 +138,7 @@ power_disk *power_disk_copy(const power_disk *disk)
     for (int i = 0; i < disk->name_count; i++) {
         int name = name_number(copy, disk->names[i]);
         if (disk->of_name[i] >= 0) {
-            const power_inode *from = disk->inodes[disk->of_name[i]];
+            const power_inode *from = &disk->inodes[disk->of_name[i]];
             copy->of_name[name] = new_inode(copy, from->file, &from->now);
         }
     }
@@ -151,8 +151,7 @@ void power_disk_free(power_disk *disk)
         return;
     }
     for (int i = 0; i < disk->inode_count; i++) {
-        free(disk->inodes[i]->now.data);
-        free(disk->inodes[i]);
+        free(disk->inodes[i].now.data);
     }
     for (int i = 0; i < disk->name_count; i++) {
         free(disk->names[i]);
@@ -178,7 +177,7 @@ static event *note(power_disk *disk, enum power_what what, int inode)
 {
     static event nobody;
     event *at = &nobody;
-    if (disk->records && (inode < 0 || disk->inodes[inode]->file != POWER_OTHER)) {
+    if (disk->records && (inode < 0 || disk->inodes[inode].file != POWER_OTHER)) {
         if (disk->count == disk->room) {
             disk->room = disk->room == 0 ? 1024 : disk->room * 2;
             disk->events = must(realloc(disk->events, disk->room * sizeof(event)));
@@ -219,26 +218,26 @@ void power_remove(power_disk *disk, const char *name)
 
 power_inode *power_at(power_disk *disk, int inode)
 {
-    return disk->inodes[inode];
+    return &disk->inodes[inode];
 }
 
 void power_write(power_disk *disk, int inode, uint64_t offset, const void *data,
                  size_t size)
 {
     event *at = note(disk, POWER_WRITE, inode);
-    if (disk->records && disk->inodes[inode]->file != POWER_OTHER) {
+    if (disk->records && disk->inodes[inode].file != POWER_OTHER) {
         at->offset = offset;
         at->size = size;
         at->data = must(malloc(size + 1));
         memcpy(at->data, data, size);
     }
-    put(&disk->inodes[inode]->now, offset, data, size);
+    put(&disk->inodes[inode].now, offset, data, size);
 }
 
 void power_truncate(power_disk *disk, int inode, uint64_t size)
 {
     note(disk, POWER_TRUNCATE, inode)->offset = size;
-    resize(&disk->inodes[inode]->now, size);
+    resize(&disk->inodes[inode].now, size);
 }
 
 void power_sync(power_disk *disk, int inode)
@@ -262,7 +261,7 @@ void power_record(power_disk *disk)
     for (int i = 0; i < disk->name_count; i++) {
         int inode = disk->of_name[i];
         if (inode >= 0) {
-            power_bytes now = disk->inodes[inode]->now;
+            power_bytes now = disk->inodes[inode].now;
             note(disk, POWER_NAME, inode)->name = i;
             if (now.size > 0) {
                 power_write(disk, inode, 0, now.data, now.size);
@@ -288,7 +287,7 @@ enum power_what power_event_what(const power_disk *disk, size_t i)
 enum power_file power_event_file(const power_disk *disk, size_t i)
 {
     int inode = disk->events[i].inode;
-    return inode < 0 ? POWER_OTHER : disk->inodes[inode]->file;
+    return inode < 0 ? POWER_OTHER : disk->inodes[inode].file;
 }
 
 /* --- what is left of it --------------------------------------------------------- */
@@ -412,7 +411,7 @@ static void scramble(const cut *c, const event *at, uint64_t offset, size_t size
     }
     /* SQLite believes what its header says of auto_vacuum before it looks for a
      * journal, if only the page size is one. */
-    if (c->record->inodes[at->inode]->file == POWER_DATABASE && offset <= 16 &&
+    if (c->record->inodes[at->inode].file == POWER_DATABASE && offset <= 16 &&
         offset + size > 16) {
         noise[16 - offset] = 0xff;
     }
@@ -473,7 +472,7 @@ power_disk *power_walk_cut(const power_walk *walk, enum power_kind kind,
     for (int i = 0; i < record->name_count; i++) {
         if (of_name[i] >= 0) {
             int name = name_number(disk, record->names[i]);
-            disk->of_name[name] = new_inode(disk, record->inodes[of_name[i]]->file,
+            disk->of_name[name] = new_inode(disk, record->inodes[of_name[i]].file,
                                             &walk->certain[of_name[i]]);
             is[of_name[i]] = disk->of_name[name] + 1;
         }
@@ -484,15 +483,15 @@ power_disk *power_walk_cut(const power_walk *walk, enum power_kind kind,
             continue;
         }
         if (at->what == POWER_WRITE) {
-            write_some(&c, at, i, &disk->inodes[is[at->inode] - 1]->now);
+            write_some(&c, at, i, &disk->inodes[is[at->inode] - 1].now);
         } else if (is_done(&c, i) && i < c.undone) {
-            apply(&disk->inodes[is[at->inode] - 1]->now, at);
+            apply(&disk->inodes[is[at->inode] - 1].now, at);
         }
     }
     free(is);
     *hash = 1;
     for (int i = 0; i < disk->name_count; i++) {
-        const power_inode *file = disk->inodes[disk->of_name[i]];
+        const power_inode *file = &disk->inodes[disk->of_name[i]];
         *hash = *hash * 31 +
                 lkv_filter_hash((lkv_bytes){disk->names[i], strlen(disk->names[i])});
         *hash =

@@ -69,7 +69,7 @@ size_t power_disk_sector(const power_disk *disk, int *safe);
 int power_find(const power_disk *disk, const char *name);
 int power_make(power_disk *disk, const char *name, enum power_file file);
 void power_remove(power_disk *disk, const char *name);
-power_inode *power_at(power_disk *disk, int inode);
+power_inode *power_at(power_disk *disk, int inode); /* until one more is made */
 void power_write(power_disk *disk, int inode, uint64_t offset, const void *data,
                  size_t size);
 void power_truncate(power_disk *disk, int inode, uint64_t size);
