@@ -4,6 +4,7 @@
 #include "power_disk.h"
 
 #include "filter.h"
+#include "random.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,20 +42,6 @@ struct power_walk {
     size_t *pending;      /* events that no sync covers */
     size_t count, room;
 };
-
-/* splitmix64, by Sebastiano Vigna. */
-uint64_t power_random(uint64_t *random)
-{
-    uint64_t z = (*random += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-uint64_t power_below(uint64_t *random, uint64_t limit)
-{
-    return power_random(random) % limit;
-}
 
 static void *must(void *memory)
 {
@@ -391,7 +378,7 @@ static int is_done(const cut *c, size_t i)
     if (c->kind == POWER_TORN && i != c->stop) {
         return i < c->stop;
     }
-    return power_below(c->random, 2) == 0;
+    return random_below(c->random, 2) == 0;
 }
 
 /* Anything at all, where the disk was writing; without `safe` in the whole sector. */
@@ -407,7 +394,7 @@ static void scramble(const cut *c, const event *at, uint64_t offset, size_t size
         offset = start;
     }
     for (size_t i = 0; i < size; i++) {
-        noise[i] = (uint8_t)power_random(c->random);
+        noise[i] = (uint8_t)random_next(c->random);
     }
     /* SQLite believes what its header says of auto_vacuum before it looks for a
      * journal, if only the page size is one. */
@@ -425,12 +412,12 @@ static void write_some(const cut *c, const event *at, size_t i, power_bytes *to)
     for (size_t done = 0; done < at->size;) {
         size_t size = sector - (size_t)(at->offset + done) % sector;
         size = size < at->size - done ? size : at->size - done;
-        if (c->kind == POWER_TORN && i == c->stop && power_below(c->random, 3) == 0) {
+        if (c->kind == POWER_TORN && i == c->stop && random_below(c->random, 3) == 0) {
             return;
         }
         if (c->kind == POWER_TORN ? i <= c->stop : is_done(c, i)) {
             put(to, at->offset + done, at->data + done, size);
-        } else if (c->kind == POWER_SCRAMBLED && power_below(c->random, 2) == 0) {
+        } else if (c->kind == POWER_SCRAMBLED && random_below(c->random, 2) == 0) {
             scramble(c, at, at->offset + done, size, to);
         }
         done += size;
@@ -465,8 +452,9 @@ power_disk *power_walk_cut(const power_walk *walk, enum power_kind kind,
     int *is = must(calloc((size_t)record->inode_count + 1, sizeof(int)));
 
     if (walk->count > 0) {
-        c.stop = power_below(random, 2) == 0 ? walk->count - 1
-                                             : (size_t)power_below(random, walk->count);
+        c.stop = random_below(random, 2) == 0
+                     ? walk->count - 1
+                     : (size_t)random_below(random, walk->count);
     }
     cut_names(walk, &c, of_name);
     for (int i = 0; i < record->name_count; i++) {

@@ -97,8 +97,4 @@ void power_walk_on(power_walk *walk);
 power_disk *power_walk_cut(const power_walk *walk, enum power_kind kind,
                            uint64_t *random, uint64_t *hash);
 
-/* The next number of a random sequence, below `limit` > 0. */
-uint64_t power_below(uint64_t *random, uint64_t limit);
-uint64_t power_random(uint64_t *random);
-
 #endif

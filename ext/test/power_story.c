@@ -11,6 +11,7 @@
 #include "../core/store.h"
 #include "filter.h"
 #include "power_vfs.h"
+#include "random.h"
 #include "table.h"
 
 #include <stdarg.h>
@@ -36,7 +37,7 @@ typedef struct teller {
 
 static unsigned draw(teller *t, unsigned below)
 {
-    return (unsigned)power_below(&t->random, below);
+    return (unsigned)random_below(&t->random, below);
 }
 
 static sqlite3 *db_of(const teller *t)

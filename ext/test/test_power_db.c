@@ -19,6 +19,7 @@
  */
 #include "power_story.h"
 #include "power_vfs.h"
+#include "random.h"
 #include "short_memory.h"
 
 #include <stdio.h>
@@ -172,10 +173,11 @@ static int recover_twice(power *p, const power_disk *first, long long n,
     events = power_events(disk, &from);
     walk = power_walk_new(disk, 0);
     for (size_t at = from; good && at <= events; at++) {
-        if (power_below(random, 1 + (events - from) / 3) == 0) {
+        if (random_below(random, 1 + (events - from) / 3) == 0) {
             uint64_t hash;
-            power_disk *second = power_walk_cut(
-                walk, (enum power_kind)power_below(random, POWER_KINDS), random, &hash);
+            power_disk *second =
+                power_walk_cut(walk, (enum power_kind)random_below(random, POWER_KINDS),
+                               random, &hash);
             p->again++;
             good = recover(&p->story, second, extra ? (size_t)n : low, (size_t)n,
                            &found, p->why, sizeof(p->why));
@@ -262,10 +264,10 @@ static int try_cut(power *p, enum power_kind kind, uint64_t random)
             p->distinct++;
             p->by_kind[kind]++;
         }
-        if (good && found.n > 0 && power_below(&state, 8) == 0) {
+        if (good && found.n > 0 && random_below(&state, 8) == 0) {
             good = recover_twice(p, copy, found.n, &state);
         }
-        if (good && found.n > 0 && power_below(&state, 64) == 0) {
+        if (good && found.n > 0 && random_below(&state, 64) == 0) {
             good = recover_starving(p, copy, found.n, found.name);
         }
     }
@@ -352,10 +354,10 @@ static int cut_everywhere(power *p, size_t images, uint64_t *random)
         size_t at = power_walk_at(p->walk), before = p->distinct;
         for (int kind = 0; good && kind < POWER_KINDS; kind++) {
             /* Nothing is random about the first two. */
-            uint64_t times = images / all + (power_below(random, all) < images % all);
+            uint64_t times = images / all + (random_below(random, all) < images % all);
             times = kind <= POWER_KEPT && times > 1 ? 1 : times;
             for (uint64_t i = 0; good && i < times; i++) {
-                uint64_t one = power_random(random);
+                uint64_t one = random_next(random);
                 good = try_cut(p, (enum power_kind)kind, one);
                 if (!good && p->lost == 0) {
                     printf("%s, before event %zu, %s: %s\n  again: SEED=%llu "
