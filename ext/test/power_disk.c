@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMES 32
+#define NAMES 256 /* each transaction over two databases has one of its own */
 #define NOISE_MAX 4096u /* the largest sector */
 
 typedef struct event {

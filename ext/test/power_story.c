@@ -166,14 +166,25 @@ static void pragma(sqlite3 *db, const char *name, const char *value)
     sqlite3_free(sql);
 }
 
+int power_open(const power_mode *mode, sqlite3 **out)
+{
+    int rc = sqlite3_open("power.db", out);
+    if (rc == SQLITE_OK) {
+        sqlite3_extended_result_codes(*out, 1);
+        if (mode->attached) {
+            rc = sqlite3_exec(*out, "ATTACH 'two.db' AS two", NULL, NULL, NULL);
+        }
+    }
+    return rc;
+}
+
 static void open_writer(teller *t, int i)
 {
     const power_mode *mode = t->story->mode;
     char page[20];
     int wal = strcmp(t->journal, "WAL") == 0;
 
-    CHECK(sqlite3_open(POWER_DATABASE_NAME, &t->db[i]) == SQLITE_OK);
-    sqlite3_extended_result_codes(t->db[i], 1);
+    CHECK(power_open(mode, &t->db[i]) == SQLITE_OK);
     t->registry[i] = lkv_registry_new();
     CHECK(lkv_functions_register(t->db[i], t->registry[i]) == SQLITE_OK);
     CHECK(sqlite3_create_module_v2(t->db[i], "litekv", lkv_module(), t->registry[i],
@@ -181,6 +192,10 @@ static void open_writer(teller *t, int i)
     snprintf(page, sizeof(page), "%d", mode->page);
     pragma(t->db[i], "page_size", page);
     pragma(t->db[i], "synchronous", mode->synchronous);
+    if (mode->attached) {
+        pragma(t->db[i], "two.page_size", page);
+        pragma(t->db[i], "two.synchronous", mode->synchronous);
+    }
     pragma(t->db[i], "journal_mode", t->journal);
     pragma(t->db[i], "temp_store", "MEMORY");
     pragma(t->db[i], "cache_size", "12");
@@ -251,6 +266,27 @@ static void both(teller *t, const char *format, ...)
     sqlite3_free(name);
 }
 
+/* What the store was like after a commit. */
+static void measure(teller *t)
+{
+    power_story *story = t->story;
+    char *name = name_of(t);
+    char *sql = sqlite3_mprintf("SELECT s ->> 'runs', s ->> 'parts', s ->> "
+                                "'compact_left' FROM (SELECT litekv_stats('%q') AS s)",
+                                name);
+    char *got = check_result(db_of(t), sql), *at = got;
+    long long runs = strtoll(at, &at, 10);
+    long long parts = strtoll(at + 1, &at, 10);
+    long long left = strtoll(at + 1, &at, 10);
+    check_that(*at == 0, __FILE__, __LINE__, "%s: %s", sql, got);
+    story->runs = runs > story->runs ? runs : story->runs;
+    story->parts = parts > story->parts ? parts : story->parts;
+    story->unfinished += left > 0;
+    sqlite3_free(got);
+    sqlite3_free(sql);
+    sqlite3_free(name);
+}
+
 /* What there is now is what there has to be after so many commits. */
 static void committed(teller *t)
 {
@@ -266,6 +302,7 @@ static void committed(teller *t)
     }
     story->hashes[story->commits] = found.hash;
     power_returned(story->disk);
+    measure(t);
 }
 
 /* --- transactions --------------------------------------------------------------- */
@@ -375,8 +412,9 @@ static void rename_it(teller *t)
 
 static void make(teller *t)
 {
-    RUN(db_of(t), "CREATE VIRTUAL TABLE kv USING litekv;"
-                  "CREATE TABLE o(key PRIMARY KEY NOT NULL, value) WITHOUT ROWID");
+    RUN(db_of(t), "CREATE VIRTUAL TABLE kv USING litekv");
+    one(t, "CREATE TABLE %s.o(key PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
+        t->story->mode->attached ? "two" : "main");
     shrink(t);
     put_rows(t, 5, 300);
 }
@@ -446,7 +484,7 @@ static void look_on(teller *t)
     } else if (strcmp(t->journal, "WAL") == 0) {
         char *name = name_of(t);
         char *sql = sqlite3_mprintf("BEGIN; SELECT count(*) FROM \"%w\"", name);
-        CHECK(sqlite3_open(POWER_DATABASE_NAME, &t->reader) == SQLITE_OK);
+        CHECK(power_open(t->story->mode, &t->reader) == SQLITE_OK);
         RUN(t->reader, sql);
         sqlite3_free(sql);
         sqlite3_free(name);
@@ -521,6 +559,8 @@ void power_story_tell(power_story *story, const power_mode *mode, uint64_t seed)
         step(&t, i);
     }
     close_all(&t);
+    /* All that a store does was under way. */
+    CHECK(story->runs > 1 && story->parts > 0 && story->unfinished > 0);
 }
 
 void power_story_end(power_story *story)

@@ -14,7 +14,8 @@ typedef struct power_mode {
     const char *synchronous; /* and PRAGMA synchronous */
     int page;
     size_t sector;
-    int safe; /* SQLITE_IOCAP_POWERSAFE_OVERWRITE */
+    int safe;     /* SQLITE_IOCAP_POWERSAFE_OVERWRITE */
+    int attached; /* the ordinary table is in a database of its own */
 } power_mode;
 
 /* What there is in a database. */
@@ -33,14 +34,17 @@ typedef struct power_story {
     power_disk *disk; /* with the record of all that was done */
     uint64_t *hashes; /* after each commit, `commits` + 1 of them */
     size_t commits;
+    long long runs, parts; /* that the litekv table had, at most */
+    size_t unfinished;     /* commits that left a merge or compaction under way */
 } power_story;
 
 /* Lives through it; power_story_end() frees. */
 void power_story_tell(power_story *story, const power_mode *mode, uint64_t seed);
 void power_story_end(power_story *story);
 
-/* Opens the database on the disk in use. */
-#define POWER_DATABASE_NAME "power.db"
+/* Opens the database on the disk in use, with what is attached to it. A code of
+ * SQLite's; `*out` is to be closed in any case. */
+int power_open(const power_mode *mode, sqlite3 **out);
 
 /* Looks at all there is. 0 when something is wrong: `found->why`. */
 int power_look(sqlite3 *db, power_found *found);

@@ -30,22 +30,23 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define DEFAULT_IMAGES 120 /* of each mode */
 #else
-#define DEFAULT_IMAGES 250
+#define DEFAULT_IMAGES 200
 #endif
 #define LONG_IMAGES 9000
 #define SLOTS (1u << 18) /* of a table of hashes */
 
 static const power_mode modes[] = {
-    {"delete", "DELETE", "EXTRA", 1024, 512, 1},
-    {"delete-full", "DELETE", "FULL", 1024, 512, 1},
-    {"truncate", "TRUNCATE", "FULL", 512, 512, 1},
-    {"persist", "PERSIST", "FULL", 1024, 512, 1},
-    {"wal-full", "WAL", "FULL", 1024, 512, 1},
-    {"wal-normal", "WAL", "NORMAL", 1024, 512, 1},
-    {"switching", NULL, "EXTRA", 1024, 512, 1},
+    {"delete", "DELETE", "EXTRA", 1024, 512, 1, 0},
+    {"delete-full", "DELETE", "FULL", 1024, 512, 1, 0},
+    {"truncate", "TRUNCATE", "FULL", 512, 512, 1, 0},
+    {"persist", "PERSIST", "FULL", 1024, 512, 1, 0},
+    {"attached", "DELETE", "EXTRA", 1024, 512, 1, 1},
+    {"wal-full", "WAL", "FULL", 1024, 512, 1, 0},
+    {"wal-normal", "WAL", "NORMAL", 1024, 512, 1, 0},
+    {"switching", NULL, "EXTRA", 1024, 512, 1, 0},
     /* Sectors of several pages that a power cut may damage as a whole. */
-    {"persist-4k", "PERSIST", "FULL", 1024, 4096, 0},
-    {"wal-full-4k", "WAL", "FULL", 1024, 4096, 0},
+    {"persist-4k", "PERSIST", "FULL", 1024, 4096, 0, 0},
+    {"wal-full-4k", "WAL", "FULL", 1024, 4096, 0, 0},
 };
 #define MODES (sizeof(modes) / sizeof(modes[0]))
 
@@ -130,7 +131,7 @@ static int recover(const power_story *story, power_disk *disk, size_t low, size_
     int good;
 
     power_vfs_use(disk);
-    good = sqlite3_open(POWER_DATABASE_NAME, &db) == SQLITE_OK;
+    good = power_open(story->mode, &db) == SQLITE_OK;
     if (!good || !power_look(db, found)) {
         snprintf(why, size, "%s", good ? found->why : sqlite3_errmsg(db));
         good = 0;
@@ -211,7 +212,7 @@ static int recover_starving(power *p, const power_disk *first, long long n,
         int rc;
         power_vfs_use(disk);
         short_memory_arm(at, at % 2);
-        rc = sqlite3_open(POWER_DATABASE_NAME, &db);
+        rc = power_open(p->story.mode, &db);
         rc = rc == SQLITE_OK ? sqlite3_exec(db, sql, NULL, NULL, NULL) : rc;
         short_memory_arm(0, 0);
         failed = short_memory_failed();
@@ -267,7 +268,7 @@ static int try_cut(power *p, enum power_kind kind, uint64_t random)
         if (good && found.n > 0 && random_below(&state, 8) == 0) {
             good = recover_twice(p, copy, found.n, &state);
         }
-        if (good && found.n > 0 && random_below(&state, 64) == 0) {
+        if (good && found.n > 0 && random_below(&state, 40) == 0) {
             good = recover_starving(p, copy, found.n, found.name);
         }
     }
@@ -309,8 +310,10 @@ static void walk_on(power *p)
 static void tell(const power *p)
 {
     size_t from, events = power_events(p->story.disk, &from);
-    printf("%s: %zu commits, %zu events, %zu images, %zu distinct (",
-           p->story.mode->name, p->story.commits, events - from, p->made, p->distinct);
+    printf("%s: %zu commits, %zu left work to do, at most %lld runs, %lld parts; %zu "
+           "events, %zu images, %zu distinct (",
+           p->story.mode->name, p->story.commits, p->story.unfinished, p->story.runs,
+           p->story.parts, events - from, p->made, p->distinct);
     for (int i = 0; i < POWER_KINDS; i++) {
         printf("%s%zu %s", i > 0 ? ", " : "", p->by_kind[i], kinds[i]);
     }
@@ -329,7 +332,8 @@ static void tell(const power *p)
 static void begin(power *p, const power_mode *mode)
 {
     memset(p, 0, sizeof(*p));
-    power_story_tell(&p->story, mode, seed);
+    /* Another story in each mode. */
+    power_story_tell(&p->story, mode, seed + (uint64_t)(mode - modes) * 1000003);
     p->images = calloc(SLOTS, sizeof(image));
     if (p->images == NULL) {
         abort();
