@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMES 256 /* each transaction over two databases has one of its own */
+#define NAMES 256       /* each transaction over two databases has one of its own */
 #define NOISE_MAX 4096u /* the largest sector */
 
 typedef struct event {
@@ -55,7 +55,7 @@ static void *must(void *memory)
 static void grow(power_bytes *of, size_t size)
 {
     if (size > of->room) {
-        of->room = size * 2;
+        of->room = of->room == 0 ? size : size * 2;
         of->data = must(realloc(of->data, of->room));
     }
     if (size > of->size) {

@@ -28,12 +28,12 @@
 #include <time.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define DEFAULT_IMAGES 120 /* of each mode */
+#define DEFAULT_IMAGES 70 /* of each mode */
 #else
 #define DEFAULT_IMAGES 200
 #endif
 #define LONG_IMAGES 9000
-#define SLOTS (1u << 18) /* of a table of hashes */
+#define SLOTS (1u << 14) /* of a table of hashes */
 
 static const power_mode modes[] = {
     {"delete", "DELETE", "EXTRA", 1024, 512, 1, 0},
@@ -247,7 +247,8 @@ static int try_cut(power *p, enum power_kind kind, uint64_t random)
 {
     uint64_t state = random, hash;
     power_disk *disk = power_walk_cut(p->walk, kind, &state, &hash);
-    power_disk *copy = power_disk_copy(disk);
+    int twice = random_below(&state, 8) == 0, starving = random_below(&state, 40) == 0;
+    power_disk *copy = twice || starving ? power_disk_copy(disk) : NULL;
     size_t high = p->returned < p->story.commits ? p->returned + 1 : p->returned;
     image *known = find_image(p, hash);
     power_found found = {.n = known->n};
@@ -265,10 +266,10 @@ static int try_cut(power *p, enum power_kind kind, uint64_t random)
             p->distinct++;
             p->by_kind[kind]++;
         }
-        if (good && found.n > 0 && random_below(&state, 8) == 0) {
+        if (good && twice && found.n > 0) {
             good = recover_twice(p, copy, found.n, &state);
         }
-        if (good && found.n > 0 && random_below(&state, 40) == 0) {
+        if (good && starving && found.n > 0) {
             good = recover_starving(p, copy, found.n, found.name);
         }
     }
