@@ -78,6 +78,7 @@ typedef struct power {
 } power;
 
 static uint64_t seed;
+static size_t all_made, all_distinct;
 
 /* --- one image ------------------------------------------------------------------ */
 
@@ -425,6 +426,9 @@ static void try_mode(const power_mode *mode, size_t images)
     begin(&p, mode);
     CHECK(cut_everywhere(&p, images, &random));
     tell(&p);
+    all_made += p.made;
+    all_distinct += p.distinct;
+    CHECK(p.distinct > images / 3);
     lose_syncs(&p, &random);
     end(&p);
 }
@@ -470,6 +474,7 @@ int main(int argc, char **argv)
             try_mode(&modes[i], is_long ? LONG_IMAGES : DEFAULT_IMAGES);
         }
     }
+    printf("%zu images, %zu distinct, counted in each mode\n", all_made, all_distinct);
     power_vfs_end();
     return check_end();
 }
