@@ -265,10 +265,11 @@ static long long run_and_kill(const char *mode, uint64_t *random, uint64_t most)
 }
 
 /* All rows of a table as the model has them. */
-static void check_rows(sqlite3 *db, const model *m, const char *sql)
+static int check_rows(sqlite3 *db, const model *m, const char *sql)
 {
     sqlite3_stmt *statement = NULL;
-    int rows = 0, live = 0, rc = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+    int rows = 0, live = 0, all = 1,
+        rc = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
 
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
         const char *key = (const char *)sqlite3_column_text(statement, 0);
@@ -291,23 +292,33 @@ static void check_rows(sqlite3 *db, const model *m, const char *sql)
     for (int i = 0; i < KEYS; i++) {
         live += m->version[i] > 0;
     }
-    check_that(rows == live, __FILE__, __LINE__, "after %lld: %s: %d rows, not %d",
-               m->done, sql, rows, live);
+    return check_that(rows == live, __FILE__, __LINE__,
+                      "after %lld: %s: %d rows, not %d", m->done, sql, rows, live) &&
+           all;
+}
+
+static int is_text(sqlite3 *db, const char *sql, const char *want)
+{
+    char *got = check_result(db, sql);
+    int good =
+        check_that(strcmp(got, want) == 0, __FILE__, __LINE__, "%s: %s", sql, got);
+    sqlite3_free(got);
+    return good;
 }
 
 /* What the dead writer left. */
-static void check_left(sqlite3 *db, model *m, long long told)
+static int check_left(sqlite3 *db, model *m, long long told)
 {
     long long n = check_number(db, "SELECT n FROM c");
     long long most = (told > m->done ? told : m->done) + 1;
-    check_that(n >= told && n >= m->done && n <= most, __FILE__, __LINE__,
-               "transaction %lld was told, %lld is there, %lld was before", told, n,
-               m->done);
+    int good = check_that(n >= told && n >= m->done && n <= most, __FILE__, __LINE__,
+                          "transaction %lld was told, %lld is there, %lld was before",
+                          told, n, m->done);
     model_go_on(m, n);
-    check_rows(db, m, "SELECT key, value FROM kv");
-    check_rows(db, m, "SELECT key, value FROM o");
-    QUERY(db, "SELECT litekv_verify('kv')", "ok");
-    QUERY(db, "PRAGMA integrity_check", "ok");
+    return good && check_rows(db, m, "SELECT key, value FROM kv") &&
+           check_rows(db, m, "SELECT key, value FROM o") &&
+           is_text(db, "SELECT litekv_verify('kv')", "ok") &&
+           is_text(db, "PRAGMA integrity_check", "ok");
 }
 
 static void kills(const char *mode, uint64_t seed, int times)
@@ -315,12 +326,13 @@ static void kills(const char *mode, uint64_t seed, int times)
     uint64_t random = seed;
     sqlite3 *db = check_open(NAME), *other = NULL;
     model m = {0};
+    int good = 1;
 
     RUN(db, "PRAGMA page_size = 1024; CREATE VIRTUAL TABLE kv USING litekv;"
             "CREATE TABLE o(key PRIMARY KEY NOT NULL, value) WITHOUT ROWID;"
             "CREATE TABLE c(n); INSERT INTO c VALUES(0)");
     check_close(db);
-    for (int i = 0; i < times; i++) {
+    for (int i = 0; i < times && good; i++) {
         long long told;
         int stays = random_below(&random, 2) == 0;
         if (stays &&
@@ -332,11 +344,9 @@ static void kills(const char *mode, uint64_t seed, int times)
             other = NULL;
         }
         told = run_and_kill(mode, &random, 1 + random_below(&random, 20));
-        if (other != NULL) {
-            check_left(other, &m, told);
-        }
+        good = other == NULL || check_left(other, &m, told);
         db = check_open(NAME);
-        check_left(db, &m, told);
+        good = check_left(db, &m, told) && good;
         check_close(db);
     }
     if (other != NULL) {
