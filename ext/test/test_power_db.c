@@ -362,6 +362,9 @@ static int cut_everywhere(power *p, size_t images, uint64_t *random)
             /* Nothing is random about the first two. */
             uint64_t times = images / all + (random_below(random, all) < images % all);
             times = kind <= POWER_KEPT && times > 1 ? 1 : times;
+            if (images > events && at % POWER_KINDS == (size_t)kind && times == 0) {
+                times = 1;
+            }
             for (uint64_t i = 0; good && i < times; i++) {
                 uint64_t one = random_next(random);
                 good = try_cut(p, (enum power_kind)kind, one);
