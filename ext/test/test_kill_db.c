@@ -335,7 +335,7 @@ static int check_in_new_connection(model *m)
     return good;
 }
 
-static void kills(const char *mode, uint64_t seed, int times)
+static void kills(const char *program, const char *mode, uint64_t seed, int times)
 {
     uint64_t random = seed;
     sqlite3 *db = check_open(NAME), *other = NULL;
@@ -370,10 +370,9 @@ static void kills(const char *mode, uint64_t seed, int times)
     if (other != NULL) {
         check_close(other);
     }
-    printf("%s: %d kills, %lld transactions; again: %sSEED=%llu "
-           "build/test/test_kill_db %s\n",
-           mode, times, m.done, getenv("LONG") != NULL ? "LONG=1 " : "",
-           (unsigned long long)seed, mode);
+    printf("%s: %d kills, %lld transactions; again: %sSEED=%llu %s %s\n", mode, times,
+           m.done, getenv("LONG") != NULL ? "LONG=1 " : "", (unsigned long long)seed,
+           program, mode);
     check_remove(NAME);
 }
 
@@ -399,7 +398,7 @@ int main(int argc, char **argv)
     check_begin();
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (argc < 2 || strcmp(argv[1], modes[i].name) == 0) {
-            kills(modes[i].name, seed, modes[i].times * (is_long ? 20 : 1));
+            kills(argv[0], modes[i].name, seed, modes[i].times * (is_long ? 20 : 1));
         }
     }
     return check_end();

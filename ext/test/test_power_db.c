@@ -78,6 +78,7 @@ typedef struct power {
 } power;
 
 static uint64_t seed;
+static const char *program;
 static size_t all_made, all_distinct;
 
 /* --- one image ------------------------------------------------------------------ */
@@ -369,10 +370,10 @@ static int cut_everywhere(power *p, size_t images, uint64_t *random)
                 uint64_t one = random_next(random);
                 good = try_cut(p, (enum power_kind)kind, one);
                 if (!good && p->lost == 0) {
-                    printf("%s, before event %zu, %s: %s\n  again: SEED=%llu "
-                           "build/test/test_power_db %s %zu %s %llu\n",
+                    printf("%s, before event %zu, %s: %s\n  again: SEED=%llu %s %s %zu "
+                           "%s %llu\n",
                            p->story.mode->name, at, kinds[kind], p->why,
-                           (unsigned long long)seed, p->story.mode->name, at,
+                           (unsigned long long)seed, program, p->story.mode->name, at,
                            kinds[kind], (unsigned long long)one);
                 }
             }
@@ -464,6 +465,7 @@ int main(int argc, char **argv)
     int is_long = getenv("LONG") != NULL;
 
     seed = text != NULL ? strtoull(text, NULL, 10) : is_long ? (uint64_t)time(NULL) : 1;
+    program = argv[0];
     short_memory_begin();
     power_vfs_begin();
     for (size_t i = 0; i < MODES; i++) {
