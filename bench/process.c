@@ -80,14 +80,10 @@ fresh bench_fresh(const bench *b, uint64_t reads)
     return found;
 }
 
-typedef struct pages { /* kilobytes */
-    double rss, clean, dirty, anonymous;
-} pages;
-
-static pages read_pages(void)
+bench_pages bench_read_pages(void)
 {
     FILE *in = fopen("/proc/self/smaps_rollup", "r");
-    pages p = {NAN, NAN, NAN, NAN};
+    bench_pages p = {NAN, NAN, NAN, NAN};
     char line[200];
 
     while (in != NULL && fgets(line, sizeof(line), in) != NULL) {
@@ -124,7 +120,7 @@ void bench_child(int argc, char **argv)
     static bench b;
     fresh found;
     uint64_t reads;
-    pages now;
+    bench_pages now;
 
     if (argc != 6 || strcmp(argv[1], child_word) != 0) {
         return;
@@ -135,12 +131,12 @@ void bench_child(int argc, char **argv)
     b.keys = bench_count(argv[4], 1, UINT64_MAX);
     reads = bench_count(argv[5], 0, UINT64_MAX);
     found.first_row_s = first_row(&b);
-    now = read_pages();
+    now = bench_read_pages();
     found.opened_kib = now.clean + now.dirty;
     if (reads > 0) {
         (void)bench_run(&b, (operation){BENCH_SELECT, reads, 0, bench_any, 1, 0});
     }
-    now = read_pages();
+    now = bench_read_pages();
     found.read_kib = now.clean + now.dirty;
     found.read_dirty_kib = now.dirty;
     found.anonymous_kib = now.anonymous;

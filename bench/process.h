@@ -22,6 +22,14 @@ typedef struct fresh {
 fresh bench_fresh(const bench *b, uint64_t reads);
 void bench_child(int argc, char **argv);
 
+typedef struct bench_pages {  /* kilobytes */
+    double rss, clean, dirty; /* resident; of them those that nobody else maps */
+    double anonymous;         /* of the resident ones those that no file backs */
+} bench_pages;
+
+/* Of this process, as it is now. */
+bench_pages bench_read_pages(void);
+
 /* Seconds from starting the stock sqlite3 shell until it has written a first row of the
  * closed database; NAN where there is no such program. */
 double bench_shell(const bench *b);
