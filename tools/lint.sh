@@ -285,7 +285,9 @@ scripts_parse() {
         *) sh -n "$script" ;;
         esac
     done
-    perl -c tools/amalgamate.pl 2>&1 | grep -v 'syntax OK'
+    for script in tools/*.pl sql-tests/*.pl; do
+        perl -c "$script" 2>&1 | grep -v 'syntax OK'
+    done
     true
 }
 

@@ -10,7 +10,8 @@
 #   SEED=n           seed of the random tests
 #   LONG=1           the long version
 #   REQUIRE_ALL=1    a skipped test is a failed test
-#   SLT_CORPUS=dir   runs the .test and .slt files below this directory too
+#   SLT_CORPUS=dir   runs the .test and .slt files below this directory too, as they are
+#                    and with litekv tables in the place of theirs
 #   ONLY=replay      nothing but the replay of the fuzz corpora
 #   JOBS=n           parts that run side by side; else as many as there are processors
 set -u
@@ -156,6 +157,10 @@ sql_tests() {
     if [ -e "$1" ]; then
         part "sql-tests" "$build/run" -e "$extension" "$@"
     fi
+    if [ -e sql-tests/test_on_litekv.sh ]; then
+        part "rewriting public files" sh sql-tests/test_on_litekv.sh "$build/run" \
+            "$extension"
+    fi
     if [ -n "${SLT_CORPUS:-}" ]; then
         set -f
         IFS=$(printf "\n\b")
@@ -165,6 +170,14 @@ sql_tests() {
         unset IFS
         set +f
         part "public corpus" "$build/run" -e "$extension" "$@"
+        # And with its tables made litekv tables, where that can be.
+        mkdir "$scratch/corpus"
+        perl sql-tests/on_litekv.pl "$scratch/corpus" "$@" >"$scratch/rewritten" || {
+            echo "not ok public corpus on litekv: not all files are rewritten"
+            failed=$((failed + 1))
+        }
+        sed 's/^/   /' "$scratch/rewritten"
+        part "public corpus on litekv" "$build/run" -e "$extension" "$scratch/corpus"
     fi
 }
 
