@@ -73,6 +73,7 @@ static int remove_garbage(lkv_store *store, uint64_t blocks, lkv_error *err)
     if (left == blocks) {
         return LKV_OK;
     }
+    store->removed += blocks - left;
     runs = lkv_flush_copy(store, old->count, old->merges, old->gone - whole);
     if (runs == NULL) {
         return LKV_NOMEM;
@@ -267,13 +268,25 @@ uint64_t lkv_work_left(const lkv_store *store)
 
 /* Paying */
 
-static int spend(lkv_store *store, uint64_t budget, lkv_error *err)
+/* A transaction of a database is prepared for every savepoint, and may pay each time:
+ * what it removed counts, as what it wrote does. It may remove twice as much as it may
+ * write for others, because its own records and runs are garbage one day, too. */
+static int remove_some(lkv_store *store, uint64_t allowed, lkv_error *err)
+{
+    uint64_t blocks = 2 * allowed / store->log.storage->block;
+    blocks = blocks > REMOVE_BLOCKS ? blocks : REMOVE_BLOCKS;
+    return blocks <= store->removed
+               ? LKV_OK
+               : remove_garbage(store, blocks - store->removed, err);
+}
+
+static int spend(lkv_store *store, uint64_t allowed, lkv_error *err)
 {
     uint64_t spent, block = store->log.storage->block;
     uint64_t rollbacks = store->log.rollbacks;
+    uint64_t budget = allowed - store->paid;
     uint32_t blocks;
-    uint64_t remove = budget / block > REMOVE_BLOCKS ? budget / block : REMOVE_BLOCKS;
-    int rc = remove_garbage(store, remove, err);
+    int rc = remove_some(store, allowed, err);
 
     if (rc == LKV_OK) {
         rc = work_on_pass(store, budget * PASS_SHARE / 4, &spent, err);
@@ -316,7 +329,7 @@ int lkv_pay(lkv_store *store, lkv_error *err)
     if (store->work_off || allowed <= store->paid || !pays(store)) {
         return LKV_OK;
     }
-    rc = spend(store, allowed - store->paid, err);
+    rc = spend(store, allowed, err);
     if (rc == LKV_CORRUPT) { /* damage is no reason to refuse a commit */
         store->work_off = 1;
         return LKV_OK;

@@ -95,6 +95,7 @@ void lkv_store_enter(lkv_store *store)
     lkv_log_begin(&store->log);
     store->log.begin.flushes = store->flushes;
     store->paid = 0;
+    store->removed = 0;
     store->wrote = 0;
     store->prepared = 0;
     store->prepared_flushes = store->flushes;

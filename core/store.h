@@ -44,6 +44,7 @@ struct lkv_store {
     uint64_t undone;   /* moves when records that locations name may have gone */
     uint64_t flushes;  /* moves when the index in memory becomes a run */
     uint64_t paid;     /* bytes written for runs in this transaction, beyond flushes */
+    uint64_t removed;  /* blocks of garbage that this transaction removed */
     lkv_merge *merges; /* at work here; each goes with an entry of log.runs */
     lkv_compaction *compaction; /* at work here on the pass of log.runs, or NULL */
     int wrote;                  /* this transaction has changed keys */

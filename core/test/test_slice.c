@@ -77,11 +77,48 @@ static void garbage_of_a_long_transaction(void)
         bytes = twin_run_bytes(&p);
         CHECK(undoes ? bytes < 40000 : bytes > 200000);
         twin_commit(&p);
-        twin_fill(&p, 0, 100, 1); /* now it is an earlier transaction's */
-        twin_fill(&p, 0, 100, 2);
+        for (unsigned i = 1; i <= 4; i++) { /* now it is an earlier transaction's */
+            twin_fill(&p, 0, 100, i);
+        }
         CHECK(twin_run_bytes(&p) < 40000);
         twin_close(&p);
     }
+}
+
+static uint64_t garbage_blocks(const twin *p)
+{
+    const lkv_runs *runs = twin_runs(p);
+    uint64_t blocks = 0;
+    for (uint32_t i = 0; i < runs->gone; i++) {
+        blocks += runs->garbage[i].blocks;
+    }
+    return blocks;
+}
+
+/* A transaction that is prepared again and again, as the one of a database is for every
+ * savepoint, removes no more than another. */
+static void garbage_of_many_prepares(void)
+{
+    uint64_t before;
+    twin p;
+    twin_open(&p);
+    twin_begin(&p);
+    for (unsigned i = 0; i < 3000; i++) {
+        twin_set(&p, i % 500, 1 + i % 7);
+    }
+    twin_commit(&p);
+    before = garbage_blocks(&p);
+    CHECK(before > 512);
+    twin_begin(&p);
+    for (unsigned i = 0; i < 20; i++) {
+        twin_set(&p, i, 1);
+        CHECK_INT(lkv_prepare(p.f.store, &p.f.err), LKV_OK);
+    }
+    CHECK(garbage_blocks(&p) < before);
+    CHECK(garbage_blocks(&p) >= before - 256);
+    twin_commit(&p);
+    twin_check(&p);
+    twin_close(&p);
 }
 
 /* A damaged run: keys in it are not found, others are; commits go on without merging; a
@@ -271,9 +308,12 @@ static void fails_anywhere(void)
     }
 }
 
-static const check_case cases[] = {CASE(merges_and_garbage), CASE(merges_change_hands),
+static const check_case cases[] = {CASE(merges_and_garbage),
+                                   CASE(merges_change_hands),
                                    CASE(garbage_of_a_long_transaction),
-                                   CASE(damaged_run), CASE(fails_anywhere)};
+                                   CASE(garbage_of_many_prepares),
+                                   CASE(damaged_run),
+                                   CASE(fails_anywhere)};
 
 int main(int argc, char **argv)
 {
