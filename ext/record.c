@@ -62,7 +62,8 @@ static unsigned integer_type(sqlite3_int64 i)
     return n <= 0x7fffffffffff ? 5 : 6;
 }
 
-static const uint8_t body_sizes[10] = {0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
+/* By serial type; 10 and 11 are reserved, and refused where a record is read. */
+static const uint8_t body_sizes[12] = {0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0};
 
 static uint64_t serial_type(const lkv_value *value, size_t *body)
 {

@@ -41,13 +41,13 @@ static void *resize(void *ctx, void *old, size_t size)
         (c->calls == c->fail_at || (c->for_good && c->calls > c->fail_at))) {
         return NULL;
     }
-    block = realloc(block, 2 * sizeof(*block) + size);
-    if (block == NULL) {
+    uint64_t *grown = realloc(block, 2 * sizeof(*block) + size);
+    if (grown == NULL) {
         return NULL;
     }
-    block[0] = size;
+    grown[0] = size;
     c->held += size - had;
-    return block + 2;
+    return grown + 2;
 }
 
 static void release(void *ctx, void *memory)
