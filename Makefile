@@ -18,6 +18,8 @@ TARGET :=
 SECONDS := 60
 # Seed of random tests and of the fuzzer; empty: their own
 SEED :=
+# make repeat: how many times
+N := 10
 # Arguments of a benchmark; empty: its own
 BENCH ?=
 # make chart: at which numbers of keys; empty: 10000 100000 1000000
@@ -234,7 +236,7 @@ $(BUILD)/bench-%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/lib/bench.a
 # --- what is run --------------------------------------------------------------------
 
 .PHONY: demo test test-long lint format fuzz fuzz-programs fuzz-replay bench benches \
-    chart mutate coverage amalgamation install uninstall clean help
+    chart mutate valgrind repeat coverage amalgamation install uninstall clean help
 
 demo: ## show it in the stock sqlite3 shell, on real data of this machine
 	@tools/install-deps.sh build demo
@@ -251,7 +253,7 @@ test-long: ## the same with ten times the random statements and more
 	@$(SUB) programs
 	@LONG=1 SAN='$(SAN)' SEED='$(SEED)' tools/test.sh $(BUILD)
 
-lint: ## formatting, warnings of gcc and clang, clang-tidy, layers, sizes
+lint: ## formatting, warnings of gcc and clang, clang-tidy, cppcheck, layers, sizes
 	@tools/install-deps.sh build lint
 	@tools/lint.sh $(BUILD)
 
@@ -290,6 +292,16 @@ chart: ## cost of operations by number of keys: bench/chart.svg, bench/chart.tsv
 
 mutate: ## break the code on purpose; every change must fail a test
 	@tools/mutate.sh
+
+valgrind: ## unit tests and .slt files under memcheck; LONG=1 leaves none out
+	@tools/install-deps.sh build valgrind
+	@$(SUB) programs SAN=
+	@tools/valgrind.sh $(BUILD)
+
+repeat: ## the tests N=10 times, each with another seed; stops at the first failure
+	@tools/install-deps.sh build
+	@$(SUB) programs
+	@SAN='$(SAN)' SEED='$(SEED)' tools/repeat.sh $(BUILD) '$(N)'
 
 coverage: ## lines and branches of core and ext that the tests run, as text
 	@tools/install-deps.sh build

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, testing, linting or showing LiteKV needs and is not there yet.
 #
-#   tools/install-deps.sh [build] [chart] [demo] [fuzz] [lint] [rivals]
+#   tools/install-deps.sh [build] [chart] [demo] [fuzz] [lint] [rivals] [valgrind]
 #
 # Looks first and asks apt-get only for what is missing, so that on a machine that has
 # everything it needs neither a network nor rights.
@@ -60,6 +60,7 @@ for group in "$@"; do
         want_program clang clang
         want_program clang-format clang-format
         want_program clang-tidy clang-tidy
+        want_program cppcheck cppcheck
         ;;
     fuzz)
         want_program clang clang
@@ -71,8 +72,11 @@ for group in "$@"; do
         has_header rocksdb/c.h || optional="$optional librocksdb-dev"
         has_header tkrzw_langc.h || optional="$optional libtkrzw-dev"
         ;;
+    valgrind)
+        want_program valgrind valgrind
+        ;;
     *)
-        echo "install-deps: unknown group \"$group\"; groups are build, chart, demo, fuzz, lint, rivals" >&2
+        echo "install-deps: unknown group \"$group\"; groups are build, chart, demo, fuzz, lint, rivals, valgrind" >&2
         exit 2
         ;;
     esac
