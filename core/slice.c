@@ -4,10 +4,10 @@
  * The work is cut into slices. Beyond its own records and the runs that they fill, a
  * commit writes at most SLICE_SIZE, or PAY_FACTOR times its own bytes when that is
  * more. Removing garbage is not counted, although SQLite writes the pages that it frees
- * to a WAL: up to 1 MiB more, seen in a single-row commit. A commit that makes a run
- * pays, and so does one between two runs, of single rows fewer than one in a thousand;
- * twice as many while there is a pass of compaction, which gets most of it; and of
- * transactions of many rows those that come to another sixth of a run. So merging may
+ * to a WAL: up to 1 MiB more, or twice those bytes. A commit that makes a run pays, and
+ * so does one between two runs, of single rows fewer than one in a thousand; twice as
+ * many while there is a pass of compaction, which gets most of it; and of transactions
+ * of many rows those that come to another sixth of a run. So merging may
  * write as many bytes as single rows append to the log, or three times as many; it
  * needs about as many, and three times as many where values are short. A pass is
  * through before half of what it writes was appended by transactions of many rows, and
