@@ -30,9 +30,12 @@ test_shadow
 test_spill
 '
 # SQLite compares integers with reals as long doubles; valgrind has them in 64 bits, not
-# in 80, so that results near 2^63 are wrong.
+# in 80, so that results near 2^63 are wrong. test_posix_dies lowers the limit of open
+# files, which valgrind refuses, and has children that end with memory that only a
+# register pointed to.
 wrong='
 test_key
+test_posix_dies
 test_range
 sql-tests/numbers.slt
 '
