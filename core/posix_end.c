@@ -63,14 +63,20 @@ static int read_page(lkv_posix *posix, lkv_end *end)
     return LKV_OK;
 }
 
-int lkv_posix_has_commits(const lkv_posix *posix)
+/* What the page names, whether it is to be believed or not. */
+static int decode_page(const lkv_posix *posix, lkv_end *end)
 {
     uint64_t words[LKV_END_SIZE / 8];
-    lkv_end end;
     for (size_t i = 0; i < LKV_END_SIZE / 8; i++) {
         words[i] = atomic_load(&posix->page->end[i]);
     }
-    return lkv_end_decode((const uint8_t *)words, &end) == LKV_OK && end.revision > 0;
+    return lkv_end_decode((const uint8_t *)words, end);
+}
+
+int lkv_posix_has_commits(const lkv_posix *posix)
+{
+    lkv_end end;
+    return decode_page(posix, &end) == LKV_OK && end.revision > 0;
 }
 
 /* Who only reads leaves the page with the old `boot`: the next writer has to clean up.
@@ -174,12 +180,29 @@ int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     return LKV_UNSURE;
 }
 
+/* A root is written before it is published, and while the machine runs it stays. So one
+ * that the page names and nobody finds is missing or damaged; and when the commits that
+ * follow the one before it do not come as far, the rest is in segments that only it
+ * lists. F42 */
+static int lost_root(const lkv_posix *posix, const lkv_end *end)
+{
+    lkv_end named;
+    return is_of_this_run(posix) && decode_page(posix, &named) == LKV_OK &&
+           memcmp(named.store_id, end->store_id, LKV_ID_SIZE) == 0 &&
+           named.generation > end->generation && named.revision > end->revision;
+}
+
 int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
     int rc = LKV_OK;
 
+    if (end != NULL && lost_root(posix, end)) {
+        rc = lkv_posix_error(posix, err, LKV_CORRUPT,
+                             "the root of the newest commit is missing or damaged");
+        end = NULL;
+    }
     if (end != NULL && posix->read_only) {
         posix->end = *end;
         posix->torn = torn;
