@@ -36,7 +36,7 @@ if [ "$jobs" -gt 1 ]; then
     while [ "$i" -lt "$jobs" ]; do
         MUTATE_SHARE=$i MUTATE_SHARES=$jobs "$0" "$only" &
         i=$((i + 1))
-    done 2>&1 | tee "$results" | grep -v '^[0-9]* passed, [0-9]* failed$'
+    done 2>&1 | tee "$results" | awk '!/^[0-9]+ passed, / { print; fflush() }'
     awk '/^[0-9]+ passed, [0-9]+ failed$/ { done++; good += $1; bad += $3 }
         END { print good + 0 " passed, " bad + 0 " failed"; exit done != jobs || bad > 0 || good == 0 }
         ' jobs="$jobs" "$results"

@@ -38,13 +38,18 @@ sqlite3 *hostile_open(const char *name)
     return db;
 }
 
+lkv_handle *hostile_handle(void)
+{
+    return lkv_handle_find(registry, "main", "kv");
+}
+
 void hostile_make(sqlite3 *db)
 {
     lkv_handle *handle;
 
     RUN(db, "PRAGMA page_size = 512; CREATE VIRTUAL TABLE kv USING litekv(auto_compact "
             "= 0); CREATE TABLE t(a); INSERT INTO t VALUES(1)");
-    handle = lkv_handle_find(registry, "main", "kv");
+    handle = hostile_handle();
     CHECK(handle != NULL);
     if (handle == NULL) {
         return;

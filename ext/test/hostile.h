@@ -10,6 +10,9 @@
 /* A connection to a database of the test's directory; it can make small runs. */
 sqlite3 *hostile_open(const char *name);
 
+/* The handle of table kv on the connection that was opened last; NULL: not yet used. */
+struct lkv_handle *hostile_handle(void);
+
 /* Makes the table `kv`, with two parts, a run, a tail of the log that is in none, rows
  * that are dead, and garbage; and an ordinary table `t`. On the connection that was
  * opened last. */
