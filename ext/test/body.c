@@ -77,7 +77,7 @@ enum outcome body_outcome(const body *b, int i, uint64_t offset, int is_cut, int
     uint64_t base, size;
     uint32_t number;
 
-    *kept = b->commit_count - 1;
+    *kept = b->commit_count > 0 ? b->commit_count - 1 : 0;
     if (strcmp(at->name, "lock") == 0) {
         return is_cut || offset < 8 ? UNKNOWN : RIGHT; /* 8: the magic */
     }
