@@ -358,6 +358,52 @@ static void hostile_entries(void)
 }
 
 /* Each allocation fails: what was to be added can be added again. */
+/* Behind the place where a key would stand others may share as many bytes with each
+ * other as it did with those before it. */
+static void shares_again(void)
+{
+    static const char *const texts[] = {"abx", "acb", "acz"};
+    lkv_entry entry;
+    lkv_block block;
+    lkv_bytes bytes;
+    keys all;
+
+    keys_begin(&all, 3);
+    for (size_t i = 0; i < 3; i++) {
+        keys_add(&all, (lkv_bytes){texts[i], 3},
+                 (lkv_place){lkv_loc_make(0, 1, 64), 16});
+    }
+    bytes = build(&all, LKV_BLOCK_LEAF, 100, 0);
+    open_it(&block, bytes, LKV_BLOCK_LEAF, &all);
+    CHECK_INT(lkv_block_find(&block, (lkv_bytes){"abz", 3}, &entry), LKV_ABSENT);
+    CHECK_INT(lkv_block_find(&block, (lkv_bytes){"acz", 3}, &entry), LKV_OK);
+    free((void *)(uintptr_t)bytes.data);
+    keys_free(&all);
+}
+
+/* The table may lead to entries and nowhere else: the header's bytes would do as one.
+ */
+static void restart_in_the_header(void)
+{
+    uint64_t random = 1;
+    lkv_entry entry;
+    lkv_block block;
+    lkv_bytes bytes;
+    keys all;
+
+    keys_make(&all, KEYS_NUMBERS, 20, &random);
+    bytes = build(&all, LKV_BLOCK_LEAF, 473, 0);
+    open_it(&block, bytes, LKV_BLOCK_LEAF, &all);
+    CHECK_SIZE(block.restarts, 2);
+    CHECK_INT(lkv_block_find(&block, all.key[19], &entry), LKV_OK);
+    for (uint32_t where = 5; where < LKV_BLOCK_HEADER; where++) {
+        lkv_format_u32((uint8_t *)(uintptr_t)bytes.data + block.table + 4, where);
+        CHECK_INT(lkv_block_find(&block, all.key[19], &entry), LKV_CORRUPT);
+    }
+    free((void *)(uintptr_t)bytes.data);
+    keys_free(&all);
+}
+
 static void no_memory_anywhere(void)
 {
     uint64_t random = check_seed();
@@ -440,6 +486,7 @@ static const check_case cases[] = {
     CASE(round_trip),         CASE(filters),
     CASE(golden_bytes),       CASE(every_byte),
     CASE(hostile_headers),    CASE(hostile_entries),
+    CASE(shares_again),       CASE(restart_in_the_header),
     CASE(no_memory_anywhere), CASE(builders_are_used_again)};
 
 int main(int argc, char **argv)

@@ -350,6 +350,28 @@ static void wrong_tails(void)
     }
 }
 
+/* A flush that fails at any allocation leaves no bytes of its run. */
+static void fails_anywhere(void)
+{
+    unsigned failures = 0;
+    for (uint64_t n = 1; failures + 1 == n; n++) {
+        twin p;
+        twin_open(&p);
+        twin_begin(&p);
+        for (unsigned i = 0; i < 20; i++) {
+            twin_set(&p, i, 1);
+        }
+        os_fault_arm(&p.f.os, n, 0);
+        failures += lkv_flush(p.f.store, &p.f.err) == LKV_NOMEM;
+        os_fault_arm(&p.f.os, 0, 0);
+        twin_commit(&p);
+        twin_check(&p);
+        CHECK_TEXT(verified(p.f.store), "ok");
+        twin_close(&p);
+    }
+    CHECK(failures > 3);
+}
+
 /* The last number for a run may be given out; a commit that needs another fails. */
 static void numbers_end(void)
 {
@@ -371,6 +393,7 @@ static void numbers_end(void)
 }
 
 static const check_case cases[] = {CASE(by_size),
+                                   CASE(fails_anywhere),
                                    CASE(numbers_end),
                                    CASE(tombstones_of_a_flush),
                                    CASE(seen_by_others),

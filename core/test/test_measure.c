@@ -208,6 +208,25 @@ static void counts_once(void)
 }
 
 /* Segments leave the list in a transaction, and come back when that is undone. */
+/* What was prepared may be taken back: what is remembered of the log ends before. */
+static void prepared_and_undone(void)
+{
+    fixture f;
+    fixture_open(&f, 64);
+    commit_text(f.store, "a", "1");
+    begin(f.store);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(put_text(f.store, "b", "2"), LKV_OK);
+    }
+    CHECK_INT(lkv_prepare(f.store, &f.err), LKV_OK);
+    CHECK_SIZE(measured(f.store).records, count_by_hand(f.store));
+    lkv_rollback(f.store);
+    CHECK_SIZE(measured(f.store).records, 1);
+    commit_text(f.store, "c", "a longer value than those that were taken back");
+    CHECK_SIZE(measured(f.store).records, 2);
+    fixture_close(&f);
+}
+
 static void segments_come_back(void)
 {
     uint64_t random = check_seed(), left = 1, to;
@@ -309,6 +328,7 @@ static const check_case cases[] = {CASE(by_hand),
                                    CASE(before_the_first_refresh),
                                    CASE(all_along),
                                    CASE(counts_once),
+                                   CASE(prepared_and_undone),
                                    CASE(segments_come_back),
                                    CASE(replaced),
                                    CASE(stops),

@@ -326,55 +326,6 @@ static void missing_and_short_files(void)
     place_close(&p);
 }
 
-/* Commits in a segment that only the newest root lists: without that root they are not
- * taken for what never was. */
-static void newest_root_lost(void)
-{
-    unsigned whole = 0, refused = 0;
-    place p;
-    user a;
-
-    place_open(&p);
-    user_open(&a, &p, LKV_SYNC_NORMAL);
-    make(&a);
-    a.storage->segment = 200;
-    commit_text(a.store, "a", "1");
-    commit_text(a.store, "b", "2");
-    commit_text(a.store, "c", "3");
-    CHECK(a.store->log.count > 1);
-    a.storage->segment = LKV_SEGMENT_SIZE;
-    commit_text(a.store, "d", "4");
-    for (int i = 0; i < 6; i++) {
-        char path[300], name[40];
-        place other = p;
-        user u;
-        snprintf(name, sizeof(name), "lost%d", i);
-        directory_path(&p.directory, name, path, sizeof(path));
-        directory_copy(p.path, path);
-        snprintf(name, sizeof(name), "root%d", i / 2);
-        if (directory_size(path, name) > 0 && i % 2 == 0) {
-            directory_poke(path, name, 100, directory_peek(path, name, 100) ^ 1);
-        } else if (directory_size(path, name) > 0) {
-            directory_cut(path, name, 0);
-        }
-        other.options.path = path;
-        os_fault_init(&other.os);
-        user_open(&u, &other, LKV_SYNC_NORMAL);
-        if (strcmp(seen(&u), "a=1 b=2 c=3 d=4") == 0) {
-            whole++;
-        } else {
-            CHECK_HAS(seen(&u), "the root of the newest commit is missing or damaged");
-            CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_CORRUPT);
-            refused++;
-        }
-        user_close(&u);
-    }
-    CHECK_SIZE(whole, 4);
-    CHECK_SIZE(refused, 2);
-    user_close(&a);
-    place_close(&p);
-}
-
 static void removing(void)
 {
     place p;
@@ -554,7 +505,6 @@ static const check_case cases[] = {
     CASE(much),
     CASE(torn_tails),
     CASE(missing_and_short_files),
-    CASE(newest_root_lost),
     CASE(removing),
     CASE(forked),
     CASE(shared_memory),

@@ -185,6 +185,45 @@ static void begins_where_it_stands(void)
     party_close(&p);
 }
 
+/* What a writer had prepared when it died is there, as a whole: who writes next, with
+ * the store open all the while, goes on behind it. */
+static int dies_prepared(void *arg)
+{
+    guest u;
+    guest_open(&u, arg);
+    if (lkv_begin(u.store, 0, &u.err) != LKV_OK) {
+        return PARTY_FAIL(0, u.err.text);
+    }
+    for (int i = 0; i < 3; i++) {
+        if (put_filler(u.store, "x", 300, 1) != LKV_OK ||
+            lkv_prepare(u.store, &u.err) != LKV_OK) {
+            return PARTY_FAIL(i, u.err.text);
+        }
+    }
+    return 0;
+}
+
+static void written_over(void)
+{
+    char want[100];
+    party p;
+    guest u;
+
+    start(&p, &u, PARTY_FILES);
+    CHECK_INT(party_wait(party_fork(dies_prepared, &p)), 0);
+    commit_text(u.store, "b", "2");
+    snprintf(want, sizeof(want), "%s", seen(&u));
+    CHECK_HAS(want, "a=1 b=2 ");
+    CHECK_HAS(want, "=<300 "); /* it was whole */
+    CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
+    guest_close(&u);
+    guest_open(&u, &p);
+    CHECK_TEXT(seen(&u), want);
+    CHECK_SIZE(lkv_storage_posix_torn(u.storage), 0);
+    guest_close(&u);
+    party_close(&p);
+}
+
 /* A writer dies in a transaction of which compaction has prepared a part: not of what
  * it had changed before. */
 static int dies_after_compaction(void *arg)
@@ -284,9 +323,13 @@ static void few_files(void)
 }
 
 static const check_case cases[] = {
-    CASE(many_prepared_in_files), CASE(many_prepared_in_memory),
-    CASE(forks_in_a_transaction), CASE(begins_where_it_stands),
-    CASE(no_half_transaction),    CASE(few_files),
+    CASE(many_prepared_in_files),
+    CASE(many_prepared_in_memory),
+    CASE(forks_in_a_transaction),
+    CASE(begins_where_it_stands),
+    CASE(written_over),
+    CASE(no_half_transaction),
+    CASE(few_files),
 };
 
 int main(int argc, char **argv)

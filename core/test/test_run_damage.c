@@ -234,6 +234,22 @@ static void seal_block(bench *b, uint32_t number)
     lkv_format_u32(at, lkv_crc32(0, at + 4, size - 4));
 }
 
+/* A block behind the last one is not looked for: other bytes may stand there. */
+static void no_such_block(void)
+{
+    uint64_t random = 7;
+    lkv_block block;
+    bench b;
+    bench_open(&b, 473);
+    keys_make(&b.all, KEYS_NUMBERS, 90, &random);
+    CHECK_INT(bench_write(&b, NULL), LKV_OK);
+    b.run.blocks--;
+    CHECK_INT(lkv_run_block(b.storage, &b.run, b.run.blocks, &block, &b.err),
+              LKV_CORRUPT);
+    CHECK_HAS(b.err.text, "there is no such block");
+    bench_close(&b);
+}
+
 /* Runs of a root that lie, and blocks that lead in circles. */
 static void hostile_runs(void)
 {
@@ -341,9 +357,13 @@ static void cut_short(void)
     bench_close(&b);
 }
 
-static const check_case cases[] = {
-    CASE(writing_fails_anywhere), CASE(reading_fails_anywhere),   CASE(every_byte),
-    CASE(hostile_runs),           CASE(keys_that_share_too_much), CASE(cut_short)};
+static const check_case cases[] = {CASE(writing_fails_anywhere),
+                                   CASE(reading_fails_anywhere),
+                                   CASE(no_such_block),
+                                   CASE(every_byte),
+                                   CASE(hostile_runs),
+                                   CASE(keys_that_share_too_much),
+                                   CASE(cut_short)};
 
 int main(int argc, char **argv)
 {

@@ -227,6 +227,20 @@ static void bounded_memory(void)
 }
 
 /* The index of a part: fences, found by the keys that they are for. */
+/* Where the room is used up, nothing more is kept, and everything is found. */
+static void no_room(void)
+{
+    uint64_t random = check_seed();
+    stack s;
+
+    stack_open(&s, 473, 3, KEYS_LONG, 500, &random);
+    s.tops.memory = LKV_TOPS_MOST;
+    check_all(&s, 10);
+    CHECK_SIZE(s.tops.memory, LKV_TOPS_MOST);
+    s.tops.memory = 0;
+    stack_close(&s);
+}
+
 static void floors(void)
 {
     uint64_t random = check_seed();
@@ -383,10 +397,11 @@ static void hostile_runs(void)
     stack_close(&s);
 }
 
-static const check_case cases[] = {
-    CASE(newest_answers),     CASE(nothing),        CASE(lists_change),
-    CASE(numbers_come_again), CASE(bounded_memory), CASE(floors),
-    CASE(fails_anywhere),     CASE(every_byte),     CASE(hostile_runs)};
+static const check_case cases[] = {CASE(newest_answers), CASE(nothing),
+                                   CASE(lists_change),   CASE(numbers_come_again),
+                                   CASE(bounded_memory), CASE(no_room),
+                                   CASE(floors),         CASE(fails_anywhere),
+                                   CASE(every_byte),     CASE(hostile_runs)};
 
 int main(int argc, char **argv)
 {
