@@ -205,7 +205,7 @@ static int dies_prepared(void *arg)
 
 static void written_over(void)
 {
-    char want[100];
+    char want[300];
     party p;
     guest u;
 
