@@ -14,12 +14,12 @@
 #define WAIT_MS 120000
 
 const crowd crowds[] = {
-    {"WAL", "WAL", "CREATE VIRTUAL TABLE IF NOT EXISTS kv USING litekv", 12, ""},
+    {"WAL", "WAL", "CREATE VIRTUAL TABLE IF NOT EXISTS kv USING litekv", 8, ""},
     {"rollback journal", "DELETE", "CREATE VIRTUAL TABLE IF NOT EXISTS kv USING litekv",
-     8, ""},
-    {"files", NULL, "CREATE VIRTUAL TABLE kv USING litekv(path='%s', sync=off)", 20,
+     5, ""},
+    {"files", NULL, "CREATE VIRTUAL TABLE kv USING litekv(path='%s', sync=off)", 12,
      ""},
-    {"shared memory", NULL, "CREATE VIRTUAL TABLE kv USING litekv(shm='%s')", 20, ""},
+    {"shared memory", NULL, "CREATE VIRTUAL TABLE kv USING litekv(shm='%s')", 12, ""},
 };
 
 sqlite3 *crowd_join(const crowd *c)

@@ -313,7 +313,7 @@ static void attempt_it(attempt *a, const void *bytes, size_t size, int kept, int
 /* Which bytes are tried: all, or every so many, those that are zero more seldom. */
 static int is_chosen(const piece *at, uint64_t offset, unsigned turn)
 {
-    static const unsigned every[] = {37, 701};
+    static const unsigned every[] = {53, 997};
     unsigned step = every[at->bytes[offset] == 0];
     if (offset > 16384) { /* room for the log */
         step *= 61;
