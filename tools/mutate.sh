@@ -28,18 +28,19 @@ if [ ! -e "$list" ]; then
     exit 1
 fi
 
-# Each part with a copy of its own; what they print has whole lines.
+# Each part with a copy of its own; lines stay whole. What it counted goes to a file.
 if [ "$jobs" -gt 1 ]; then
     results=$(mktemp "${TMPDIR:-/tmp}/litekv-mutate.XXXXXX") || exit 1
     trap 'rm -f "$results"' EXIT
     i=0
     while [ "$i" -lt "$jobs" ]; do
-        MUTATE_SHARE=$i MUTATE_SHARES=$jobs "$0" "$only" &
+        MUTATE_SHARE=$i MUTATE_SHARES=$jobs "$0" "$only" 3>>"$results" &
         i=$((i + 1))
-    done 2>&1 | tee "$results" | awk '!/^[0-9]+ passed, / { print; fflush() }'
-    awk '/^[0-9]+ passed, [0-9]+ failed$/ { done++; good += $1; bad += $3 }
-        END { print good + 0 " passed, " bad + 0 " failed"; exit done != jobs || bad > 0 || good == 0 }
-        ' jobs="$jobs" "$results"
+    done
+    wait
+    awk '{ good += $1; bad += $3 }
+        END { print good + 0 " passed, " bad + 0 " failed"
+              exit NR != jobs || bad > 0 || good == 0 }' jobs="$jobs" "$results"
     exit
 fi
 
@@ -144,7 +145,11 @@ while read -r number; do
     cp original "$file" # is newer than what was made of the change
 done <fields
 
-if [ "$caught" -eq 0 ] && [ "$survived" -eq 0 ] && [ "$shares" -eq 1 ]; then
+if [ "$shares" -gt 1 ]; then
+    echo "$caught passed, $survived failed" >&3
+    exit
+fi
+if [ "$caught" -eq 0 ] && [ "$survived" -eq 0 ]; then
     echo "mutate: no change to make" >&2
     exit 1
 fi

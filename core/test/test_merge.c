@@ -410,9 +410,27 @@ static void many_flushes(void)
     CHECK(copied <= 6 * 1024 * 20);
 }
 
+/* Runs that a pass of compaction takes in are work that is left. */
+static void left_of_a_pass(void)
+{
+    lkv_runs like = {.count = 2}, *runs;
+    os_fault os;
+
+    os_fault_init(&os);
+    runs = lkv_runs_new(&os.os, &like);
+    runs->run[0] = (lkv_run){.blocks = 7, .to = 100};
+    runs->run[1] = (lkv_run){.blocks = 5, .from = 100, .to = 150};
+    CHECK_SIZE(lkv_merge_left(runs), 0);
+    runs->pass.to = 100;
+    CHECK_SIZE(lkv_merge_left(runs), 7);
+    lkv_runs_release(&os.os, runs);
+    CHECK_SIZE(os.live, 0);
+}
+
 static const check_case cases[] = {
-    CASE(newest_wins), CASE(tombstones), CASE(fails_anywhere), CASE(damaged_inputs),
-    CASE(no_inputs),   CASE(choice),     CASE(taken),          CASE(many_flushes)};
+    CASE(left_of_a_pass), CASE(newest_wins),    CASE(tombstones),
+    CASE(fails_anywhere), CASE(damaged_inputs), CASE(no_inputs),
+    CASE(choice),         CASE(taken),          CASE(many_flushes)};
 
 int main(int argc, char **argv)
 {

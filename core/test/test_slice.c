@@ -6,9 +6,22 @@
 #include "twin.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Runs stay few, and what they were made of goes, in transactions of every size. */
+/* The list of garbage tells what is still there. */
+static void check_garbage(twin *p)
+{
+    const lkv_runs *runs = twin_runs(p);
+    for (uint32_t i = 0; i < runs->gone; i++) {
+        lkv_bytes object = layers_object(p->f.memory, runs->garbage[i].number);
+        CHECK_SIZE(object.size,
+                   (uint64_t)runs->garbage[i].blocks * p->f.storage->block);
+        free((void *)(uintptr_t)object.data);
+    }
+}
+
 static void merges_and_garbage(void)
 {
     static const unsigned sizes[] = {1, 7, 40, 300};
@@ -27,6 +40,7 @@ static void merges_and_garbage(void)
             most_gone =
                 twin_runs(&p)->gone > most_gone ? twin_runs(&p)->gone : most_gone;
             (void)twin_run_bytes(&p);
+            check_garbage(&p);
         }
         CHECK(twin_runs(&p)->next_run > LKV_RUN_FIRST + 40);
         CHECK(most_runs <= 6);
@@ -77,6 +91,10 @@ static void garbage_of_a_long_transaction(void)
         bytes = twin_run_bytes(&p);
         CHECK(undoes ? bytes < 40000 : bytes > 200000);
         twin_commit(&p);
+        for (unsigned i = 0; i < 40; i++) { /* a little at a time */
+            twin_fill(&p, i, i + 1, 2);
+            check_garbage(&p);
+        }
         for (unsigned i = 1; i <= 4; i++) { /* now it is an earlier transaction's */
             twin_fill(&p, 0, 100, i);
         }
