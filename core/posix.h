@@ -80,7 +80,8 @@ typedef struct lkv_posix {
     /* The root of `end`. */
     uint8_t *root;
     size_t root_size;
-    int slot; /* where the published root stands: 0 to 2; -1: not known */
+    int blotted; /* a slot says that its root was taken back */
+    int slot;    /* where the published root stands: 0 to 2; -1: not known */
     /* The newest root that is durable, and where it stands; -1: there is none. */
     int durable_slot;
     uint8_t *durable;
@@ -215,6 +216,7 @@ void lkv_posix_distrust(lkv_posix *posix);
 #define LKV_POSIX_PATIENCE 10000 /* ms that another may take to make out the end */
 
 /* posix_root.c */
+#define LKV_POSIX_ROOT_LOST "the root of the newest commit is missing or damaged"
 int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err);
 /* Takes the root of `generation`, or the one that counts when that is 0, and the end
  * that it was written with. LKV_ABSENT; LKV_MOVED: what there is is wrong, or of other
@@ -227,6 +229,11 @@ LKV_MUST_CHECK int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared
 /* The first `keep` prepared commits are published: notes where the roots are now.
  * Whether a durable one is among them. */
 int lkv_posix_took_root(lkv_posix *posix, size_t keep);
+/* LKV_CORRUPT when behind `end`, which the newest right root leads to, a segment has
+ * begun of which a commit says that it had been synced: the root that lists it is lost.
+ * The writer's lock is held. */
+LKV_MUST_CHECK int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end,
+                                         lkv_error *err);
 /* After a power cut: no root stays but the one that counts. */
 LKV_MUST_CHECK int lkv_posix_blot_others(lkv_posix *posix, lkv_error *err);
 /* Undoes the prepared commits from number `first` on, or lets go of them. */

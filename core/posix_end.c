@@ -199,10 +199,11 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
     int rc = LKV_OK;
 
     if (end != NULL && lost_root(posix, end)) {
-        rc = lkv_posix_error(posix, err, LKV_CORRUPT,
-                             "the root of the newest commit is missing or damaged");
-        end = NULL;
+        rc = lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST);
+    } else if (end != NULL && !posix->read_only) {
+        rc = lkv_posix_look_beyond(posix, end, err);
     }
+    end = rc == LKV_OK ? end : NULL;
     if (end != NULL && posix->read_only) {
         posix->end = *end;
         posix->torn = torn;

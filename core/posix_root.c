@@ -16,7 +16,8 @@
 #define OFF 2u /* written with sync=off: nothing is promised */
 
 typedef struct slot {
-    int right, wrong; /* neither: there is none, or it was not finished */
+    int right, wrong; /* neither: there is none, or it was not finished, */
+    int blotted;      /* or it was taken back */
     lkv_end end;
     uint32_t flags;
     uint8_t *bytes;
@@ -56,6 +57,16 @@ static int read_whole(lkv_posix *posix, int file, slot *found, int *os_errno)
     return rc != 0 ? LKV_IO : got == sizeof(head) + found->size ? LKV_OK : LKV_ABSENT;
 }
 
+/* Whether it was made to hold none. */
+static int is_blotted(const lkv_os *os, int file)
+{
+    static const uint8_t zeros[LKV_POSIX_SLOT_HEADER];
+    uint8_t head[LKV_POSIX_SLOT_HEADER];
+    size_t got = 0;
+    return os->files->read(os->ctx, file, 0, head, sizeof(head), &got) == 0 &&
+           got == sizeof(head) && memcmp(head, zeros, sizeof(head)) == 0;
+}
+
 /* What stands in the file of a slot. */
 static int read_slot(lkv_posix *posix, int number, slot *found, lkv_error *err)
 {
@@ -73,6 +84,7 @@ static int read_slot(lkv_posix *posix, int number, slot *found, lkv_error *err)
         return lkv_posix_failed(posix, err, rc, "open", slot_name(number));
     }
     rc = read_whole(posix, file, found, &os_errno);
+    found->blotted = rc == LKV_ABSENT && is_blotted(os, file);
     (void)os->files->close(os->ctx, file);
     if (os_errno != 0) {
         return lkv_posix_failed(posix, err, os_errno, "read", slot_name(number));
@@ -180,7 +192,9 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
         posix->durable_slot = durable;
         *end = slots[found].end;
     }
+    posix->blotted = 0;
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        posix->blotted |= slots[i].blotted;
         lkv_os_free(posix->os, slots[i].bytes);
     }
     return rc;
@@ -204,6 +218,71 @@ int lkv_posix_has_root(lkv_posix *posix, lkv_error *err)
     return rc == LKV_MOVED
                ? lkv_posix_error(posix, err, LKV_CORRUPT, "no root is right")
                : rc;
+}
+
+/* Whether one of the commits in a segment that begins behind `end` says that bytes of
+ * that segment had been synced. */
+static int vouches(const uint8_t *bytes, size_t size, uint32_t number,
+                   const lkv_end *end)
+{
+    lkv_segment_header header;
+    lkv_record record;
+    const char *why;
+    size_t at = LKV_SEGMENT_HEADER, need;
+
+    if (lkv_format_parse_segment((lkv_bytes){bytes, size}, &header, &why) != LKV_OK ||
+        header.kind != 0 || header.number != number ||
+        header.revision_before < end->revision ||
+        memcmp(header.store_id, end->store_id, LKV_ID_SIZE) != 0) {
+        return 0;
+    }
+    while (lkv_format_parse(bytes + at, size - at, &record, &need, &why) == LKV_OK) {
+        lkv_commit_record commit;
+        if (record.kind == LKV_KIND_COMMIT &&
+            lkv_format_parse_commit(&record, &commit) == LKV_OK &&
+            commit.revision > end->revision && commit.synced_end > header.base) {
+            return 1;
+        }
+        at += record.size;
+    }
+    return 0;
+}
+
+int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    uint32_t number = end->segment + 1;
+    void *bytes = NULL;
+    uint64_t size = 0;
+    int file, found = 0;
+    int rc;
+
+    /* A writer that takes back what it has prepared blots out the root before the
+     * commits, and may die in between. */
+    if (posix->blotted) {
+        return LKV_OK;
+    }
+    rc = lkv_posix_open_object(posix, number, LKV_OS_LOOK, &file);
+    if (rc == ENOENT) {
+        return LKV_OK;
+    }
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "open", number);
+    }
+    rc = os->files->size(os->ctx, file, &size);
+    if (rc == 0 && size >= LKV_SEGMENT_HEADER) {
+        rc = os->shared->map(os->ctx, file, (size_t)size, 0, &bytes);
+    }
+    if (rc == 0 && bytes != NULL) {
+        found = vouches(bytes, (size_t)size, number, end);
+        os->shared->unmap(os->ctx, bytes, (size_t)size);
+    }
+    (void)os->files->close(os->ctx, file);
+    if (rc != 0) {
+        return lkv_posix_object_failed(posix, err, rc, "read", number);
+    }
+    return found ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
+                 : LKV_OK;
 }
 
 /* --- writing -------------------------------------------------------------------- */
