@@ -50,6 +50,7 @@ typedef struct whole {
     const char *name, *options;
     int plain;      /* segments of the log, and nothing else */
     size_t in_runs; /* of the changes: those after are in the log alone */
+    int restarted;  /* the machine was since, as far as can be seen */
     int closed;     /* files are as who closed it left them, and not as one who died */
     body body;
     state states[CHANGES];       /* after each change, ... */
@@ -445,6 +446,11 @@ static void outside(whole *w, const char *place, const char *prefix)
     pieces_take_files(&w->body.all, prefix);
     if (!w->closed) {
         check_close(db);
+        for (int i = 0; w->restarted && i < w->body.all.count; i++) {
+            if (strcmp(w->body.all.list[i].name, "lock") == 0) {
+                w->body.all.list[i].bytes[8] ^= 1; /* of the machine's run */
+            }
+        }
         pieces_restore(&w->body.all);
     }
     body_look(&w->body);
@@ -556,6 +562,11 @@ static const whole files[] = {
     {.name = "files", .options = "sync=normal", .in_runs = 5},
     {.name = "files, compacted", .options = "sync=normal", .in_runs = 3},
     {.name = "files, log alone", .options = "sync=normal", .plain = 1, .in_runs = 4},
+    {.name = "files, restarted",
+     .options = "sync=normal",
+     .plain = 1,
+     .in_runs = 4,
+     .restarted = 1},
     {.name = "files, closed", .options = "sync=normal", .in_runs = 5, .closed = 1},
     {.name = "files, synced", .options = "sync=full, mmap=off", .in_runs = 5},
 };
