@@ -29,6 +29,8 @@ int check_that(int good, const char *file, int line, const char *format, ...)
 /* Opens the database `name` in the directory of this run; ":memory:" and URIs as they
  * are. Extended result codes are on, nothing is synced. */
 sqlite3 *check_open(const char *name);
+/* Loads litekv into a connection that has it; its result code. */
+int check_load_again(sqlite3 *db);
 /* Closes, and counts it as a failure when something is left open. */
 void check_close(sqlite3 *db);
 /* The path of `name` in the directory; valid until the next call. */

@@ -152,16 +152,13 @@ static void drop_half(void)
     check_close(db);
 }
 
-int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api);
-
 /* Loaded a second time, while a transaction is open: the tables in use stay in use. */
 static void loaded_twice(void)
 {
     sqlite3 *db = check_open(":memory:");
-    char *text = NULL;
 
     RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; BEGIN; INSERT INTO kv VALUES(1, 1)");
-    CHECK(sqlite3_litekv_init(db, &text, NULL) == SQLITE_OK && text == NULL);
+    CHECK(check_load_again(db) == SQLITE_OK);
     QUERY(db, "SELECT litekv_stats('kv') LIKE '%\"live_keys\":1,%'", "1");
     RUN(db, "PRAGMA writable_schema = RESET; INSERT INTO kv VALUES(2, 2); COMMIT");
     QUERY(db, "SELECT key FROM kv", "1;2");
