@@ -111,7 +111,10 @@ ext_c := $(sort $(wildcard ext/*.c))
 core_test_c := $(sort $(wildcard core/test/test_*.c))
 core_help_c := $(filter-out $(core_test_c),$(sort $(wildcard core/test/*.c)))
 ext_test_c := $(sort $(wildcard ext/test/test_*.c))
-ext_help_c := $(filter-out $(ext_test_c),$(sort $(wildcard ext/test/*.c)))
+# Programs are linked with the objects of litekv.so, and api.c hands these SQLite's
+# functions: what is tested, and counted by coverage, is what users load.
+ext_api_c := ext/test/api.c
+ext_help_c := $(filter-out $(ext_test_c) $(ext_api_c),$(sort $(wildcard ext/test/*.c)))
 diff_c := $(sort $(wildcard sql-tests/diff*.c))
 run_c := $(filter-out $(diff_c),$(sort $(wildcard sql-tests/*.c)))
 fuzz_c := $(sort $(wildcard fuzz/fuzz_*.c))
@@ -125,12 +128,6 @@ bench_help_c := $(filter-out $(memindex_bench_c) $(bench_c),$(sort $(wildcard be
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 core_o := $(call objects,$(core_c))
 ext_o := $(call objects,$(ext_c))
-# What unit tests and fuzz targets link. To be counted together with what SQL runs these
-# are the objects of litekv.so, and ext/test/api.c gives them SQLite's functions.
-ext_static_o := $(if $(COVERAGE),$(ext_o),\
-    $(patsubst ext/%.c,$(BUILD)/obj/ext-static/%.o,$(ext_c)))
-ext_api := $(if $(COVERAGE),$(BUILD)/obj/ext/test/api.o)
-
 unit_tests := $(patsubst %.c,$(BUILD)/test/%,$(notdir $(core_test_c) $(ext_test_c)))
 ifneq ($(words $(unit_tests)),$(words $(sort $(unit_tests))))
 $(error two unit tests have the same file name; one would hide the other)
@@ -141,8 +138,8 @@ differential := $(if $(diff_c),$(BUILD)/differential)
 sql_benches := $(subst _,-,$(patsubst bench/%.c,$(BUILD)/%,$(bench_c)))
 benches := $(sql_benches) $(if $(memindex_bench_c),$(BUILD)/bench-memindex)
 bench_targets := $(filter-out bench,$(notdir $(benches)))
-all_o := $(core_o) $(ext_o) $(ext_static_o) $(call objects,$(core_test_c) $(core_help_c) \
-    $(ext_test_c) $(ext_help_c) $(run_c) $(diff_c) $(fuzz_c) $(fuzz_help_c) fuzz/replay.c \
+all_o := $(core_o) $(ext_o) $(call objects,$(core_test_c) $(core_help_c) \
+    $(ext_test_c) $(ext_help_c) $(ext_api_c) $(run_c) $(diff_c) $(fuzz_c) $(fuzz_help_c) fuzz/replay.c \
     $(memindex_bench_c) $(bench_c) $(bench_help_c))
 
 # A sub-make for what comes after packages were installed. Two jobs, unless told.
@@ -169,11 +166,6 @@ $(BUILD)/flags-rivals: FORCE
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 $(filter $(BUILD)/obj/bench/rival_%.o,$(call objects,$(bench_help_c))): $(BUILD)/flags-rivals
 
-$(BUILD)/obj/ext-static/%.o: ext/%.c $(BUILD)/flags
-	@mkdir -p $(@D)
-	@$(SAY) "  cc $<"
-	$(Q)$(CC) $(ALL_CFLAGS) -Icore -Iext -DSQLITE_CORE $(SQLITE_FIRST) -MMD -MP -c $< -o $@
-
 $(BUILD)/obj/ext/test/%.o: ext/test/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@$(SAY) "  cc $<"
@@ -188,7 +180,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 archive = @mkdir -p $(@D); rm -f $@; ar rcs $@ $(filter %.o,$^)
 $(BUILD)/lib/core.a: $(core_o)
 	$(archive)
-$(BUILD)/lib/ext-static.a: $(ext_static_o)
+$(BUILD)/lib/ext.a: $(ext_o)
 	$(archive)
 $(BUILD)/lib/core-test.a: $(call objects,$(core_help_c))
 	$(archive)
@@ -205,10 +197,10 @@ $(BUILD)/litekv.so: $(core_o) $(ext_o)
 	$(link) -shared $(NO_UNDEFINED) $(filter %.o,$^) $(LIBS) -o $@
 
 core_libs := $(BUILD)/lib/core-test.a $(BUILD)/lib/core.a
-ext_libs := $(ext_api) $(BUILD)/lib/ext-test.a $(BUILD)/lib/core-test.a \
-    $(BUILD)/lib/ext-static.a $(BUILD)/lib/core.a
-fuzz_libs := $(ext_api) $(BUILD)/lib/fuzz.a $(BUILD)/lib/core-test.a \
-    $(BUILD)/lib/ext-static.a $(BUILD)/lib/core.a
+ext_libs := $(call objects,$(ext_api_c)) $(BUILD)/lib/ext-test.a \
+    $(BUILD)/lib/core-test.a $(BUILD)/lib/ext.a $(BUILD)/lib/core.a
+fuzz_libs := $(call objects,$(ext_api_c)) $(BUILD)/lib/fuzz.a \
+    $(BUILD)/lib/core-test.a $(BUILD)/lib/ext.a $(BUILD)/lib/core.a
 
 $(BUILD)/test/%: $(BUILD)/obj/core/test/%.o $(core_libs)
 	$(link) $^ $(LIBS) -o $@

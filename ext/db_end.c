@@ -57,7 +57,10 @@ static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end)
     size_t size = (size_t)sqlite3_column_bytes(statement, 0);
     sqlite3_int64 id = sqlite3_column_int64(statement, 1);
 
-    if (data == NULL || size < LKV_END_SIZE ||
+    if (data == NULL && size > 0) {
+        return LKV_NOMEM;
+    }
+    if (size < LKV_END_SIZE ||
         lkv_end_decode(data + size - LKV_END_SIZE, end) != LKV_OK) {
         return LKV_CORRUPT;
     }

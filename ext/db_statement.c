@@ -84,15 +84,18 @@ int lkv_db_step(storage_db *db, sqlite3_stmt *statement)
     return rc;
 }
 
-/* Runs a statement that writes. SQLite's last_insert_rowid() stays the user's. */
+/* Runs a statement that writes. SQLite's last_insert_rowid() stays the user's. With
+ * PRAGMA count_changes such a statement has a row to give, the number of changes. */
 int lkv_db_run(storage_db *db, sqlite3_stmt *statement)
 {
     sqlite3_int64 rowid = sqlite3_last_insert_rowid(db->db);
     int result = LKV_OK;
     int rc = lkv_db_step(db, statement);
+    while (rc == SQLITE_ROW) {
+        rc = lkv_db_step(db, statement);
+    }
     if (rc != SQLITE_DONE) {
-        rc = sqlite3_reset(statement);
-        result = lkv_db_fail(db, rc == SQLITE_OK ? SQLITE_ERROR : rc);
+        result = lkv_db_fail(db, rc);
     }
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);

@@ -104,7 +104,9 @@ int lkv_target_command(lkv_target *target, const char *command)
         rc = sqlite3_bind_text(statement, 1, command, -1, SQLITE_STATIC);
     }
     if (rc == SQLITE_OK) {
-        rc = sqlite3_step(statement);
+        do { /* PRAGMA count_changes gives a row */
+            rc = sqlite3_step(statement);
+        } while (rc == SQLITE_ROW);
         rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
     }
     if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {

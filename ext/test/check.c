@@ -3,6 +3,8 @@
  */
 #include "check.h"
 
+#include "api.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,20 +14,13 @@
 int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api);
 
 static int passed, failed;
-static const sqlite3_api_routines *functions; /* of SQLite, as a loaded extension */
 static char directory[256];
 static char path[512];
-
-static int load(sqlite3 *db, char **text, const sqlite3_api_routines *api)
-{
-    functions = api;
-    return sqlite3_litekv_init(db, text, api);
-}
 
 int check_load_again(sqlite3 *db)
 {
     char *text = NULL;
-    int rc = sqlite3_litekv_init(db, &text, functions);
+    int rc = sqlite3_litekv_init(db, &text, sqlite3_api);
     CHECK(text == NULL);
     return rc;
 }
@@ -39,8 +34,8 @@ void check_begin(void)
         perror(directory);
         exit(1);
     }
-    /* It has SQLite's type for an entry point in all but the name. */
-    sqlite3_auto_extension((void (*)(void))load);
+    /* The entry point has SQLite's type for it in all but the name. */
+    sqlite3_auto_extension((void (*)(void))sqlite3_litekv_init);
 }
 
 int check_end(void)

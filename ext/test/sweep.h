@@ -45,8 +45,10 @@ typedef struct sweep {
     enum sweep_home home;
     const char *setup;  /* SQL for a database that is new */
     const char *always; /* SQL for every connection */
-    int step;           /* N grows by a `step`th of itself; 0: every N */
-    int every;          /* 2: every second scene only */
+    /* N grows by such a part of itself, 0: by 1; where one call fails, and where all
+     * do from there on. */
+    int step, for_good_step;
+    int every; /* 2: every second scene only */
 } sweep;
 
 void sweep_run(const sweep *with);
