@@ -18,7 +18,7 @@ int lkv_blob_put(void *arg, lkv_bytes bytes)
     if (rc != LKV_OK) {
         return rc;
     }
-    if (blob->size > limit || bytes.size > limit - blob->size) {
+    if (bytes.size > limit || blob->size > limit - bytes.size) {
         return LKV_TOO_BIG;
     }
     if (bytes.size > blob->room - blob->size) {

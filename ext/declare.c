@@ -102,8 +102,8 @@ static char *text_of(token t)
         char close = t.at[0] == '[' ? ']' : t.at[0];
         for (size_t i = 1; i + 1 < t.size; i++) {
             text[size++] = t.at[i];
-            if (t.at[i] == close && close != ']') {
-                i++; /* a doubled quote */
+            if (t.at[i] == close) {
+                i++; /* a doubled quote; a bracket ends at the first one */
             }
         }
         text[size] = 0;

@@ -58,7 +58,7 @@ static int has_columns(const lkv_handle *handle, char **text)
         sqlite3_mprintf("litekv: \"%w\": it is declared with the columns %s, and the "
                         "store at \"%w\" has %.*s; declare it with those",
                         handle->table, handle->meta, handle->path, (int)meta.size,
-                        meta.size > 0 ? (const char *)meta.data : "");
+                        (const char *)meta.data);
     return *text == NULL ? SQLITE_NOMEM : SQLITE_ERROR;
 }
 
@@ -115,7 +115,7 @@ static int take_number(void *arg, int columns, char **values, char **names)
 {
     (void)columns;
     (void)names;
-    *(sqlite3_int64 *)arg = values[0] == NULL ? 0 : strtoll(values[0], NULL, 10);
+    *(sqlite3_int64 *)arg = strtoll(values[0], NULL, 10);
     return 0;
 }
 

@@ -24,28 +24,29 @@ typedef struct choice { /* the constraint to use for each role, or -1 */
     int any_pattern; /* whether there is one, usable for a range or not */
 } choice;
 
+/* Where it cannot be found out, for an interrupt or want of memory, nothing is known:
+ * such a plan is right for any database, and the next one asks again. */
 static int is_utf16(lkv_table *table)
 {
     sqlite3_stmt *statement = NULL;
     if (table->utf16 < 0) {
-        table->utf16 = 0;
         if (sqlite3_prepare_v2(table->db, "PRAGMA encoding", -1, &statement, NULL) ==
                 SQLITE_OK &&
             sqlite3_step(statement) == SQLITE_ROW) {
             const char *name = (const char *)sqlite3_column_text(statement, 0);
-            table->utf16 = name != NULL && sqlite3_strnicmp(name, "UTF-16", 6) == 0;
+            table->utf16 = name == NULL ? -1 : sqlite3_strnicmp(name, "UTF-16", 6) == 0;
         }
         sqlite3_finalize(statement);
     }
-    return table->utf16;
+    return table->utf16 != 0;
 }
 
-/* Whether LIKE and GLOB look into blobs: not in Debian's SQLite, but by default. */
+/* Whether LIKE and GLOB look into blobs: not in Debian's SQLite, but by default. Yes is
+ * right for both. */
 static int matches_blobs(lkv_table *table)
 {
     sqlite3_stmt *statement = NULL;
     if (table->blobs_match < 0) {
-        table->blobs_match = 1;
         if (sqlite3_prepare_v2(table->db, "SELECT x'61' LIKE 'a' OR x'61' GLOB 'a'", -1,
                                &statement, NULL) == SQLITE_OK &&
             sqlite3_step(statement) == SQLITE_ROW) {
@@ -53,13 +54,12 @@ static int matches_blobs(lkv_table *table)
         }
         sqlite3_finalize(statement);
     }
-    return table->blobs_match;
+    return table->blobs_match != 0;
 }
 
 static int is_binary(sqlite3_index_info *info, int i)
 {
-    const char *collation = sqlite3_vtab_collation(info, i);
-    return collation == NULL || sqlite3_stricmp(collation, "BINARY") == 0;
+    return sqlite3_stricmp(sqlite3_vtab_collation(info, i), "BINARY") == 0;
 }
 
 static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *best)
@@ -113,10 +113,8 @@ static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *
 static int literal_type(sqlite3_index_info *info, int i)
 {
     sqlite3_value *value = NULL;
-    if (sqlite3_vtab_rhs_value(info, i, &value) != SQLITE_OK || value == NULL) {
-        return 0;
-    }
-    return sqlite3_value_type(value);
+    (void)sqlite3_vtab_rhs_value(info, i, &value);
+    return value == NULL ? 0 : sqlite3_value_type(value);
 }
 
 /* Whether it is certain what the constraint compares with. A number is not enough to

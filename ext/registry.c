@@ -37,7 +37,7 @@ void lkv_registry_hold(lkv_registry *registry)
 void lkv_registry_release(void *arg)
 {
     lkv_registry *registry = arg;
-    if (registry != NULL && --registry->references == 0) {
+    if (--registry->references == 0) {
         sqlite3_free(registry);
     }
 }
@@ -45,17 +45,15 @@ void lkv_registry_release(void *arg)
 void lkv_registry_free(void *arg)
 {
     lkv_registry *registry = arg;
-    if (registry != NULL) {
-        lkv_handle *next;
-        lkv_dropped_forget(registry);
-        for (lkv_handle *at = registry->handles; at != NULL; at = next) {
-            next = at->next;
-            if (at->kept) {
-                lkv_handle_detach(at);
-            }
+    lkv_handle *next;
+    lkv_dropped_forget(registry);
+    for (lkv_handle *at = registry->handles; at != NULL; at = next) {
+        next = at->next;
+        if (at->kept) {
+            lkv_handle_detach(at);
         }
-        lkv_registry_release(registry);
     }
+    lkv_registry_release(registry);
 }
 
 lkv_handle *lkv_handle_find(const lkv_registry *registry, const char *schema,
@@ -152,7 +150,7 @@ static const char *file_of(sqlite3 *db, const char *schema)
 static int same_file(const lkv_handle *handle)
 {
     const char *file = file_of(handle->db, handle->schema);
-    return file != NULL && handle->file != NULL && strcmp(file, handle->file) == 0;
+    return file != NULL && strcmp(file, handle->file) == 0;
 }
 
 /* Lets go of tables in memory that nobody can come to: their database was detached, or
@@ -221,7 +219,6 @@ static int make(lkv_registry *registry, sqlite3 *db, const char *schema,
                 lkv_handle **out)
 {
     lkv_handle *handle = sqlite3_malloc64(sizeof(*handle));
-    const char *file = file_of(db, schema);
 
     if (handle == NULL) {
         return SQLITE_NOMEM;
@@ -234,7 +231,7 @@ static int make(lkv_registry *registry, sqlite3 *db, const char *schema,
     lkv_handle_attach(handle, registry);
     handle->schema = sqlite3_mprintf("%s", schema);
     handle->table = sqlite3_mprintf("%s", table);
-    handle->file = sqlite3_mprintf("%s", file == NULL ? "" : file);
+    handle->file = sqlite3_mprintf("%s", file_of(db, schema));
     handle->meta = of->meta;
     handle->path = of->path;
     memset(of, 0, sizeof(*of));

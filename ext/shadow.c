@@ -79,8 +79,7 @@ int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out)
         return rc;
     }
     if (sqlite3_file_control(db, schema, SQLITE_FCNTL_RESERVE_BYTES, &reserved) !=
-            SQLITE_OK ||
-        reserved < 0) {
+        SQLITE_OK) {
         reserved = 0;
     }
     /* What a table leaf with one row needs beside the block: the page's header, one

@@ -57,7 +57,7 @@ static void prefer_integer(lkv_value *value)
     if (value->type == SQLITE_FLOAT && value->r > -9223372036854775808.0 &&
         value->r < 9223372036854775808.0) {
         sqlite3_int64 i = (sqlite3_int64)value->r;
-        if ((double)i == value->r && i > INT64_MIN && i < INT64_MAX) {
+        if ((double)i == value->r) {
             value->type = SQLITE_INTEGER;
             value->i = i;
         }
@@ -122,7 +122,7 @@ static int parse_integer(const char *at, sqlite3_int64 *out)
     }
     minus = *at == '-';
     at += *at == '-' || *at == '+';
-    for (; *at >= '0' && *at <= '9'; at++) {
+    for (; *at >= '0'; at++) { /* what is no digit is a space, and below */
         unsigned digit = (unsigned)(*at - '0');
         if (n > ((uint64_t)INT64_MAX + (unsigned)minus - digit) / 10) {
             return 0;

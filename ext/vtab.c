@@ -31,19 +31,17 @@ int lkv_table_error(lkv_table *table, int rc, char *text)
 
 static void free_table(lkv_table *table)
 {
-    if (table != NULL) {
-        lkv_scan_free_spare(table);
-        lkv_handle_close(table->handle);
-        lkv_declaration_free(&table->declaration);
-        lkv_key_clear(&table->key);
-        lkv_key_clear(&table->old_key);
-        sqlite3_free(table->values);
-        sqlite3_free(table->record);
-        sqlite3_free(table->schema);
-        sqlite3_free(table->name);
-        sqlite3_free(table->base.zErrMsg); /* of a method that SQLite asks none of */
-        sqlite3_free(table);
-    }
+    lkv_scan_free_spare(table);
+    lkv_handle_close(table->handle);
+    lkv_declaration_free(&table->declaration);
+    lkv_key_clear(&table->key);
+    lkv_key_clear(&table->old_key);
+    sqlite3_free(table->values);
+    sqlite3_free(table->record);
+    sqlite3_free(table->schema);
+    sqlite3_free(table->name);
+    sqlite3_free(table->base.zErrMsg); /* of a method that SQLite asks none of */
+    sqlite3_free(table);
 }
 
 static int declare(sqlite3 *db, lkv_table *table, char **text)

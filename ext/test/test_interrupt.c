@@ -140,6 +140,43 @@ static void create_undone(const char *before, const char *after, const char *the
     CHECK(!stopped);
 }
 
+static int progress_once(void *arg)
+{
+    (void)arg;
+    return --countdown == 0;
+}
+
+/* What a plan has to know is asked in statements, which may be stopped while the one
+ * that is planned goes on: then it has all its rows, and so has the next. BINARY
+ * compares UTF-16 bytes here, in which \u0100 stands before 'a'. */
+static void planning(void)
+{
+    static const char *const queries[] = {"SELECT key FROM kv WHERE key < 'a'",
+                                          "SELECT key FROM kv ORDER BY key LIMIT 1",
+                                          "SELECT key FROM kv WHERE key GLOB '\xc4\x80*'"};
+    sqlite3 *db = check_open("planning.db");
+    RUN(db, "PRAGMA encoding = 'UTF-16le'; CREATE VIRTUAL TABLE kv USING litekv(key "
+            "TEXT, value); INSERT INTO kv VALUES('\xc4\x80', 1), ('b', 2)");
+    check_close(db);
+    for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
+        for (int n = 1; n < 60; n++) {
+            char *rows;
+            db = check_open("planning.db");
+            countdown = n;
+            sqlite3_progress_handler(db, 1, progress_once, NULL);
+            rows = check_result(db, queries[i]);
+            sqlite3_progress_handler(db, 0, NULL, NULL);
+            check_that(strcmp(rows, "\xc4\x80") == 0 || strstr(rows, "[9: ") != NULL,
+                       __FILE__, __LINE__, "%s, stopped at %d: %s", queries[i], n,
+                       rows);
+            sqlite3_free(rows);
+            QUERY(db, queries[i], "\xc4\x80");
+            check_close(db);
+        }
+    }
+    check_remove("planning.db");
+}
+
 /* A scan without end is stopped from another thread. */
 static void *interrupt(void *db)
 {
@@ -189,6 +226,7 @@ int main(void)
                   "INSERT INTO kv VALUES(2, 'new'); ROLLBACK TO s", "1,old");
     create_undone("", "SELECT * FROM kv", "INSERT INTO kv VALUES(2, 'new')",
                   "1,old;2,new");
+    planning();
     from_a_thread();
     return check_end();
 }
