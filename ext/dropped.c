@@ -293,27 +293,6 @@ static int eof(sqlite3_vtab_cursor *cursor)
     return 1;
 }
 
-static int next(sqlite3_vtab_cursor *cursor)
-{
-    (void)cursor;
-    return SQLITE_OK;
-}
-
-static int column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int i)
-{
-    (void)cursor;
-    (void)context;
-    (void)i;
-    return SQLITE_OK;
-}
-
-static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *out)
-{
-    (void)cursor;
-    *out = 0;
-    return SQLITE_OK;
-}
-
 static int update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
                   sqlite3_int64 *out)
 {
@@ -324,7 +303,8 @@ static int update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
     return SQLITE_READONLY;
 }
 
-/* Without xCreate: the table is there by its name alone, and no other can be made. */
+/* Without xCreate: the table is there by its name alone, and no other can be made. And
+ * without what is called for a row. */
 static const sqlite3_module module = {.iVersion = 2,
                                       .xConnect = connect,
                                       .xBestIndex = best_index,
@@ -332,10 +312,7 @@ static const sqlite3_module module = {.iVersion = 2,
                                       .xOpen = open_cursor,
                                       .xClose = close_cursor,
                                       .xFilter = filter,
-                                      .xNext = next,
                                       .xEof = eof,
-                                      .xColumn = column,
-                                      .xRowid = rowid,
                                       .xUpdate = update,
                                       .xBegin = begin,
                                       .xSync = sync_all,

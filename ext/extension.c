@@ -11,26 +11,26 @@ sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api);
 /* Whether the connection has the module already: loaded twice, the second registry
  * would know nothing of the tables that are in use. Reads no database: it may not be
  * possible yet. */
-static int is_loaded(sqlite3 *db)
+static int is_loaded(sqlite3 *db, int *found)
 {
     sqlite3_stmt *statement = NULL;
-    int found = 0;
+    int rc = sqlite3_prepare_v2(db, "PRAGMA module_list", -1, &statement, NULL);
 
-    if (sqlite3_prepare_v2(db, "PRAGMA module_list", -1, &statement, NULL) ==
-        SQLITE_OK) {
-        while (!found && sqlite3_step(statement) == SQLITE_ROW) {
-            const char *name = (const char *)sqlite3_column_text(statement, 0);
-            found = name != NULL && sqlite3_stricmp(name, "litekv") == 0;
-        }
+    *found = 0;
+    if (rc != SQLITE_OK) {
+        return rc;
     }
-    sqlite3_finalize(statement);
-    return found;
+    while (!*found && sqlite3_step(statement) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(statement, 0);
+        *found = sqlite3_stricmp(name, "litekv") == 0;
+    }
+    return sqlite3_finalize(statement);
 }
 
 int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *api)
 {
     lkv_registry *registry;
-    int rc;
+    int rc, found;
 
     SQLITE_EXTENSION_INIT2(api);
     if (sqlite3_libversion_number() < 3040001) {
@@ -40,8 +40,9 @@ int sqlite3_litekv_init(sqlite3 *db, char **text, const sqlite3_api_routines *ap
                             sqlite3_libversion());
         return SQLITE_ERROR;
     }
-    if (is_loaded(db)) {
-        return SQLITE_OK;
+    rc = is_loaded(db, &found);
+    if (rc != SQLITE_OK || found) {
+        return rc;
     }
     registry = lkv_registry_new();
     if (registry == NULL) {
