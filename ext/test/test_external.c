@@ -203,6 +203,45 @@ static void interrupted_wait(void)
     remove_all(one);
 }
 
+static void redeclare(sqlite3 *db, const char *path)
+{
+    char *declaration = sqlite3_mprintf(
+        "CREATE VIRTUAL TABLE kv USING litekv(key, value, path=%Q)", path);
+    char *sql = sqlite3_mprintf(
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = %Q WHERE name = "
+        "'kv'; PRAGMA writable_schema = RESET",
+        declaration);
+    RUN(db, sql);
+    sqlite3_free(sql);
+    sqlite3_free(declaration);
+}
+
+/* The schema says another path, while a statement on the old one is there yet. A
+ * relative one is nowhere, since the database is no file. */
+static void other_path(void)
+{
+    sqlite3 *db = open_table(":memory:");
+    sqlite3_stmt *old[4] = {NULL};
+    const char *query = "SELECT key FROM kv";
+
+    RUN(db, "INSERT INTO kv VALUES(1, 1)");
+    for (int i = 0; i < 4; i++) { /* a statement keeps what it was prepared on */
+        sqlite3_prepare_v2(db, query, -1, &old[i], NULL);
+        redeclare(db, i == 0   ? check_path("else")
+                      : i == 3 ? check_path("store")
+                               : "here");
+        if (i == 3) {
+            QUERY(db, query, "1");
+        } else {
+            FAIL(db, query, SQLITE_CANTOPEN, i == 0 ? "there is no store" : "relative");
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        sqlite3_finalize(old[i]);
+    }
+    remove_all(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -211,5 +250,6 @@ int main(void)
     attached_in_a_transaction();
     no_update_is_lost();
     interrupted_wait();
+    other_path();
     return check_end();
 }
