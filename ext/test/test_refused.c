@@ -1,0 +1,189 @@
+/*
+ * test_refused.c - what the application or the system refuses in the middle of a
+ * statement: an authorizer, a module that is gone, files that may not grow, that are
+ * changed, or that appear.
+ */
+#include "check.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Lets no file be written, or any. */
+static void limit_files(int limited)
+{
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    limit.rlim_cur = limited ? 0 : limit.rlim_max;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+static const char *denied; /* the table that may not be written */
+
+static int authorize(void *arg, int action, const char *table, const char *b,
+                     const char *c, const char *d)
+{
+    (void)arg;
+    (void)b;
+    (void)c;
+    (void)d;
+    return action == SQLITE_INSERT && denied != NULL && strcmp(table, denied) == 0
+               ? SQLITE_DENY
+               : SQLITE_OK;
+}
+
+/* RENAME and DROP of a table in memory become a part of the transaction by statements
+ * that write. */
+static void authorizer(void)
+{
+    sqlite3 *db = check_open(":memory:");
+    sqlite3_set_authorizer(db, authorize, NULL);
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv(memory=on); INSERT INTO kv VALUES(1, "
+            "1); CREATE VIRTUAL TABLE two USING litekv(memory=on); BEGIN");
+    denied = "kv";
+    FAIL(db, "ALTER TABLE kv RENAME TO other", SQLITE_AUTH,
+         "litekv: \"kv\": not author");
+    RUN(db, "COMMIT");
+    denied = "litekv_dropped"; /* nobody hears whether it is for good */
+    RUN(db, "BEGIN; DROP TABLE kv; ROLLBACK");
+    QUERY(db, "SELECT * FROM kv", "1,1");
+    RUN(db, "DROP TABLE kv; CREATE VIRTUAL TABLE kv USING litekv(memory=on)");
+    QUERY(db, "SELECT * FROM kv", "");
+    denied = NULL;
+    check_close(db);
+}
+
+static void module_gone(void)
+{
+    static const char *kept[] = {"litekv", NULL};
+    sqlite3 *db = check_open(":memory:");
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv(memory=on); INSERT INTO kv VALUES(1, "
+            "1)");
+    CHECK(sqlite3_drop_modules(db, kept) == SQLITE_OK);
+    RUN(db, "BEGIN; DROP TABLE kv; ROLLBACK");
+    QUERY(db, "SELECT * FROM kv", "1,1");
+    FAIL(db, "BEGIN; INSERT INTO kv VALUES(2, 2); DROP TABLE kv", SQLITE_LOCKED, "");
+    RUN(db, "ROLLBACK; DROP TABLE kv");
+    check_close(db);
+}
+
+static void make_outside(sqlite3 *db, const char *name)
+{
+    char *sql = sqlite3_mprintf("CREATE VIRTUAL TABLE %s USING litekv(path=%Q)", name,
+                                check_path(name));
+    RUN(db, sql);
+    sqlite3_free(sql);
+}
+
+static void remove_outside(sqlite3 *db, const char *name, int there)
+{
+    char *sql = sqlite3_mprintf("SELECT litekv_remove(%Q)", check_path(name));
+    if (there) {
+        QUERY(db, sql, "1");
+    } else {
+        FAIL(db, sql, SQLITE_CANTOPEN, "there is no store");
+    }
+    sqlite3_free(sql);
+}
+
+/* A commit that the file system refuses; also of tables that were dropped and came
+ * back, whose objects are gone. */
+static void full(void)
+{
+    sqlite3 *db = check_open(":memory:");
+
+    make_outside(db, "kv");
+    RUN(db, "INSERT INTO kv VALUES(1, 1)");
+    limit_files(1);
+    FAIL(db, "INSERT INTO kv VALUES(2, 2)", 0, "litekv: \"kv\": ");
+    limit_files(0);
+    QUERY(db, "SELECT * FROM kv", "1,1");
+    RUN(db, "BEGIN");
+    make_outside(db, "two");
+    make_outside(db, "three");
+    RUN(db, "SAVEPOINT s; DROP TABLE two; DROP TABLE three; ROLLBACK TO s;"
+            "INSERT INTO two VALUES(1, 1); INSERT INTO three VALUES(1, 1)");
+    limit_files(1);
+    FAIL(db, "COMMIT", 0, "litekv: \"t");
+    limit_files(0);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    remove_outside(db, "two", 0);
+    remove_outside(db, "three", 0);
+    RUN(db, "INSERT INTO kv VALUES(3, 3)");
+    QUERY(db, "SELECT * FROM kv", "1,1;3,3");
+    RUN(db, "DROP TABLE kv");
+    remove_outside(db, "kv", 1);
+    check_close(db);
+}
+
+static char path[512];
+
+static int appear(void *arg)
+{
+    int file = open(path, O_WRONLY | O_CREAT, 0600);
+    (void)arg;
+    return file < 0 || close(file) != 0;
+}
+
+static int countdown;
+
+static int shorten(void *arg)
+{
+    (void)arg;
+    return --countdown == 0 && truncate(path, 10) != 0;
+}
+
+/* It is cut short before it is opened, then, and after it was read. */
+static void shortened(sqlite3 *db)
+{
+    int refused = 0, rc = SQLITE_ERROR;
+    for (int n = 1; rc != SQLITE_OK && n < 1000; n++) {
+        RUN(db, "SELECT litekv_export_index('kv', 'refused.idx', 'replace')");
+        countdown = n;
+        sqlite3_progress_handler(db, 1, shorten, NULL);
+        rc = sqlite3_exec(db, "SELECT litekv_import_index('kv', 'refused.idx')", NULL,
+                          NULL, NULL);
+        sqlite3_progress_handler(db, 0, NULL, NULL);
+        CHECK(rc == SQLITE_OK || strstr(sqlite3_errmsg(db), "cut short") != NULL);
+        refused += rc == SQLITE_IOERR;
+        CHECK(unlink(path) == 0);
+    }
+    CHECK(rc == SQLITE_OK && refused > 0);
+}
+
+/* A file of an index that another program writes to, too. */
+static void exported(void)
+{
+    sqlite3 *db = check_open("refused.db");
+
+    strcpy(path, check_path("refused.idx"));
+    RUN(db,
+        "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 1), (2, 2)");
+    limit_files(1);
+    FAIL(db, "SELECT litekv_export_index('kv', 'refused.idx')", SQLITE_IOERR,
+         "refused.idx\": ");
+    limit_files(0);
+    CHECK(access(path, F_OK) != 0);
+    sqlite3_progress_handler(db, 1, appear, NULL);
+    FAIL(db, "SELECT litekv_export_index('kv', 'refused.idx')", SQLITE_ERROR,
+         "give 'replace'");
+    sqlite3_progress_handler(db, 0, NULL, NULL);
+    CHECK(unlink(path) == 0);
+    shortened(db);
+    QUERY(db, "SELECT litekv_verify('kv')", "ok");
+    check_close(db);
+    check_remove("refused.db");
+}
+
+int main(void)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    check_begin();
+    authorizer();
+    module_gone();
+    full();
+    exported();
+    return check_end();
+}
