@@ -97,6 +97,7 @@ const sweep_scene sweep_scenes[] = {
                        "length(block) - 1) || x'a5' AS BLOB) WHERE id = (SELECT "
                        "max(id) FROM kv_base)",
      "SELECT litekv_recover('kv', 'apply')", 0, DATABASE},
+    {"", "INSERT INTO kv(kv) VALUES('recover')", 0, DATABASE},
     {MAKE_RUNS, "SELECT litekv_serialize('kv')", 0, 0},
     {MAKE_RUNS "; CREATE TABLE i AS SELECT litekv_serialize('kv') AS i",
      "SELECT litekv_deserialize('kv', i) FROM i", 0, 0},

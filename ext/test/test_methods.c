@@ -4,6 +4,7 @@
  */
 #include "api.h"
 
+#include "../core/storage.h"
 #include "../core/store.h"
 #include "blob.h"
 #include "os_sqlite.h"
@@ -136,7 +137,8 @@ static void malformed(void)
                                             "(key, value, more, memory=on)"};
     for (int i = 0; i < 2; i++) {
         sqlite3 *db = open_table(arguments[i]);
-        RUN(db, "CREATE VIRTUAL TABLE two USING litekv(a, b, c); CREATE TABLE i(i);"
+        RUN(db, "CREATE VIRTUAL TABLE two USING litekv(key, value, more); CREATE TABLE "
+                "i(i);"
                 "BEGIN; INSERT INTO kv(key) VALUES(3)");
         put(good_key, bad_value);
         RUN(db, "COMMIT; INSERT INTO i VALUES(litekv_serialize('kv'))");
@@ -167,25 +169,31 @@ static void recovered_keys(void)
     sqlite3 *db = open_table("");
     char *text;
 
+    RUN(db, "DROP TABLE kv; PRAGMA page_size = 512; VACUUM; CREATE VIRTUAL TABLE kv "
+            "USING litekv");
     RUN(db, "INSERT INTO kv VALUES('it''s \"a\\b\"' || char(1), 1);"
             "INSERT INTO kv VALUES(10, 'VICTIM'); INSERT INTO kv VALUES(x'ab00', 2);"
             "INSERT INTO kv VALUES(11, 'VICTIM'); INSERT INTO kv VALUES(1.5, 3);"
             "INSERT INTO kv VALUES(12, 'VICTIM'); BEGIN; INSERT INTO kv VALUES(13, 4)");
     put(bad_key, good_value);
-    RUN(db, "COMMIT");
-    RUN(db, lost);
-    RUN(db, lost);
-    RUN(db, lost);
+    RUN(db, "COMMIT; INSERT INTO kv VALUES(14, 'VICTIM')");
+    for (int i = 0; i < 8; i++) { /* they are more than fits into a short text */
+        RUN(db, "REPLACE INTO kv VALUES(15, 1); REPLACE INTO kv VALUES(16, 'VICTIM')");
+    }
+    for (int i = 0; i < 12; i++) {
+        RUN(db, lost);
+    }
     check_close(db);
     db = check_open("methods.db");
     text = check_result(db, "SELECT litekv_recover('kv')");
     check_that(strstr(text, "\"first_key\":\"'it''s \\\"a\\\\b\\\"\\u0001'\"") !=
                        NULL &&
                    strstr(text, "\"last_key\":\"X'AB00'\"") != NULL &&
-                   strstr(text, "\"last_key\":\"1.5\"") != NULL,
+                   strstr(text, "\"last_key\":\"1.5\"") != NULL &&
+                   strstr(text, "\"first_key\":null") != NULL,
                __FILE__, __LINE__, "%s", text);
     sqlite3_free(text);
-    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 150);
+    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 600);
     FAIL(db, "SELECT litekv_recover('kv')", SQLITE_TOOBIG, "");
     end(db);
 }
@@ -336,6 +344,76 @@ static void blobs(void)
     end(db);
 }
 
+/* A storage that is asked for a place that its bytes do not reach. */
+static void out_of_bounds(void)
+{
+    sqlite3 *db = open_table("");
+    lkv_storage *storage = lkv_handle_find(registry, "main", "kv")->storage;
+    lkv_error err = {0};
+    lkv_bytes bytes = {"x", 1};
+    lkv_end last = {.segment = 7, .offset = 1000};
+
+    RUN(db, "SELECT * FROM kv; BEGIN");
+    CHECK(storage->ops->write(storage, 7, 1000, bytes, &err) == LKV_CORRUPT);
+    CHECK(strstr(err.text, "segment 7, offset 1000: the segment is cut short") != NULL);
+    CHECK(storage->ops->write(storage, 7, 1000, bytes, NULL) == LKV_CORRUPT);
+    CHECK(storage->ops->publish_end(storage, &last, NULL) == LKV_CORRUPT);
+    CHECK(storage->ops->write(storage, LKV_PART_FIRST, 1000, bytes, NULL) ==
+          LKV_CORRUPT);
+    bytes.size = 0;
+    CHECK(storage->ops->write(storage, LKV_PART_FIRST, 1000, bytes, NULL) == LKV_OK);
+    RUN(db, "UPDATE kv_log SET block = x'00'");
+    storage->ops->forget(storage, 0, 0);
+    CHECK(storage->ops->read_end(storage, &last, NULL) == LKV_CORRUPT);
+    RUN(db, "ROLLBACK");
+    QUERY(db, "SELECT * FROM kv", "1,one;2,two");
+    end(db);
+}
+
+static sqlite3_value *given; /* out of the list last */
+
+static int in_first(sqlite3_value *list, sqlite3_value **out)
+{
+    int rc = real->vtab_in_first(list, out);
+    given = *out;
+    return rc;
+}
+
+static int in_again(sqlite3_value *list, sqlite3_value **out)
+{
+    if (given != NULL) {
+        *out = given;
+        given = NULL;
+        return SQLITE_OK;
+    }
+    return real->vtab_in_next(list, out);
+}
+
+static int count_row(void *arg, int columns, char **values, char **names)
+{
+    (void)columns;
+    (void)values;
+    (void)names;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* A list with something twice in it is still a set. */
+static void doubled_list(void)
+{
+    sqlite3 *db = open_table("");
+    int rows = 0;
+    table.vtab_in_first = in_first;
+    table.vtab_in_next = in_again;
+    sqlite3_api = &table;
+    CHECK(sqlite3_exec(db, "SELECT * FROM kv WHERE key IN (1, 2, 3)", count_row, &rows,
+                       NULL) == SQLITE_OK);
+    sqlite3_api = real;
+    table = *real;
+    CHECK(rows == 2);
+    end(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -350,5 +428,7 @@ int main(void)
     clock_of_vfs();
     codes();
     blobs();
+    out_of_bounds();
+    doubled_list();
     return check_end();
 }
