@@ -151,9 +151,9 @@ static int progress_once(void *arg)
  * compares UTF-16 bytes here, in which \u0100 stands before 'a'. */
 static void planning(void)
 {
-    static const char *const queries[] = {"SELECT key FROM kv WHERE key < 'a'",
-                                          "SELECT key FROM kv ORDER BY key LIMIT 1",
-                                          "SELECT key FROM kv WHERE key GLOB '\xc4\x80*'"};
+    static const char *const queries[] = {
+        "SELECT key FROM kv WHERE key < 'a'", "SELECT key FROM kv ORDER BY key LIMIT 1",
+        "SELECT key FROM kv WHERE key GLOB '\xc4\x80*'"};
     sqlite3 *db = check_open("planning.db");
     RUN(db, "PRAGMA encoding = 'UTF-16le'; CREATE VIRTUAL TABLE kv USING litekv(key "
             "TEXT, value); INSERT INTO kv VALUES('\xc4\x80', 1), ('b', 2)");

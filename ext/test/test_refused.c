@@ -158,7 +158,7 @@ static void exported(void)
 {
     sqlite3 *db = check_open("refused.db");
 
-    strcpy(path, check_path("refused.idx"));
+    sqlite3_snprintf((int)sizeof(path), path, "%s", check_path("refused.idx"));
     RUN(db,
         "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 1), (2, 2)");
     limit_files(1);
