@@ -3,56 +3,18 @@
  * for good (sweep.h). LONG=1 in the environment leaves no allocation out.
  */
 #include "ram.h"
+#include "short_memory.h"
 #include "sweep.h"
 
 #include <stdlib.h>
-
-static sqlite3_mem_methods real;
-static int countdown; /* allocations until one fails; 0: none does */
-static int for_good, failed;
-
-static int fails(void)
-{
-    if (countdown == 0 || (countdown > 1 && --countdown > 0)) {
-        return 0;
-    }
-    if (!for_good) {
-        countdown = 0;
-    }
-    failed = 1;
-    return 1;
-}
-
-static void *memory_alloc(int size)
-{
-    return fails() ? NULL : real.xMalloc(size);
-}
-
-static void *memory_resize(void *old, int size)
-{
-    return fails() ? NULL : real.xRealloc(old, size);
-}
-
-static void arm(int n, int persistent)
-{
-    countdown = n;
-    for_good = persistent;
-    if (n > 0) {
-        failed = 0;
-    }
-}
-
-static int has_failed(void)
-{
-    return failed;
-}
 
 static int gives(int rc)
 {
     return (rc & 0xff) == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM;
 }
 
-static const sweep_fault no_memory = {"allocation", arm, has_failed, gives};
+static const sweep_fault no_memory = {"allocation", short_memory_arm,
+                                      short_memory_failed, gives};
 
 int main(void)
 {
@@ -67,15 +29,8 @@ int main(void)
                   {SWEEP_SHARED, "", 1, 3},
                   {SWEEP_MEMORY, "", 3, 1}};
     int all = getenv("LONG") != NULL;
-    sqlite3_mem_methods wrapper;
 
-    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real);
-    wrapper = real;
-    wrapper.xMalloc = memory_alloc;
-    wrapper.xRealloc = memory_resize;
-    sqlite3_config(SQLITE_CONFIG_MALLOC, &wrapper);
-    sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
-    check_begin();
+    short_memory_begin();
     ram_install();
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         sweep_run(&(sweep){.fault = &no_memory,
