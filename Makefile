@@ -188,6 +188,8 @@ $(BUILD)/lib/ext-test.a: $(call objects,$(ext_help_c))
 	$(archive)
 $(BUILD)/lib/fuzz.a: $(call objects,$(fuzz_help_c))
 	$(archive)
+$(BUILD)/lib/diff.a: $(call objects,$(filter-out sql-tests/differential.c,$(diff_c)))
+	$(archive)
 $(BUILD)/lib/bench.a: $(call objects,$(bench_help_c))
 	$(archive)
 
@@ -199,7 +201,7 @@ $(BUILD)/litekv.so: $(core_o) $(ext_o)
 core_libs := $(BUILD)/lib/core-test.a $(BUILD)/lib/core.a
 ext_libs := $(call objects,$(ext_api_c)) $(BUILD)/lib/ext-test.a \
     $(BUILD)/lib/core-test.a $(BUILD)/lib/ext.a $(BUILD)/lib/core.a
-fuzz_libs := $(call objects,$(ext_api_c)) $(BUILD)/lib/fuzz.a \
+fuzz_libs := $(call objects,$(ext_api_c)) $(BUILD)/lib/fuzz.a $(BUILD)/lib/diff.a \
     $(BUILD)/lib/core-test.a $(BUILD)/lib/ext.a $(BUILD)/lib/core.a
 
 $(BUILD)/test/%: $(BUILD)/obj/core/test/%.o $(core_libs)

@@ -405,6 +405,20 @@ static int plan_prefix(lkv_ranges *ranges, int like, sqlite3_value *argument)
     return rc;
 }
 
+int lkv_ranges_arguments(int plan)
+{
+    if (plan & LKV_PLAN_NONE) {
+        return 0;
+    }
+    if (plan & (LKV_PLAN_EQ | LKV_PLAN_IN)) {
+        return 1;
+    }
+    if (plan & (LKV_PLAN_LOW | LKV_PLAN_HIGH)) {
+        return ((plan & LKV_PLAN_LOW) != 0) + ((plan & LKV_PLAN_HIGH) != 0);
+    }
+    return (plan & (LKV_PLAN_LIKE | LKV_PLAN_GLOB)) != 0;
+}
+
 int lkv_ranges_plan(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
                     sqlite3_value **argv)
 {

@@ -24,6 +24,9 @@ int lkv_ranges_add(lkv_ranges *ranges, lkv_range **out);
 void lkv_ranges_clear(lkv_ranges *ranges);
 void lkv_ranges_free(lkv_ranges *ranges);
 
+/* How many arguments a plan takes. */
+int lkv_ranges_arguments(int plan);
+
 /* Turns xFilter's arguments under `plan` (enum lkv_plan) into ranges. SQLite's result
  * codes. */
 int lkv_ranges_plan(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,

@@ -144,10 +144,12 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     int rc = lkv_handle_refresh(at->handle, &text);
 
     (void)name;
-    (void)argc;
     at->eof = 1;
     if (rc != SQLITE_OK) {
         return lkv_table_error(at->table, rc, text);
+    }
+    if (argc < lkv_ranges_arguments(plan)) { /* not one that xBestIndex made */
+        return SQLITE_MISUSE;
     }
     lkv_external_see(at->handle);
     lkv_ranges_clear(&at->ranges);

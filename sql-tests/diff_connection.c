@@ -29,7 +29,9 @@ static bool configure(diff_world *world, sqlite3 *db, const char *path)
     bool good =
         run(world, db, sqlite3_mprintf("PRAGMA encoding='%s'", world->encoding));
     if (world->schema[0] == 'a') {
-        good = good && run(world, db, sqlite3_mprintf("ATTACH '%q-2' AS aux", path));
+        good = good && run(world, db,
+                           sqlite3_mprintf("ATTACH '%q%s' AS aux", path,
+                                           world->options->in_memory ? "" : "-2"));
     }
     return good &&
            run(world, db,
@@ -48,22 +50,32 @@ static bool configure(diff_world *world, sqlite3 *db, const char *path)
                                world->plain_like ? 0 : 1));
 }
 
+static int load(const diff_world *world, sqlite3 *db, char **error)
+{
+    int rc;
+    if (world->options->load != NULL) {
+        return world->options->load(db);
+    }
+    sqlite3_enable_load_extension(db, 1);
+    rc = sqlite3_load_extension(db, world->options->extension, "sqlite3_litekv_init",
+                                error);
+    sqlite3_enable_load_extension(db, 0);
+    return rc;
+}
+
 bool diff_open(diff_world *world, int connection)
 {
-    char *path = sqlite3_mprintf("%s/%llx.db", world->dir, world->seed);
+    char *path = world->options->in_memory
+                     ? sqlite3_mprintf(":memory:")
+                     : sqlite3_mprintf("%s/%llx.db", world->dir, world->seed);
     char *error = NULL;
     sqlite3 *db = NULL;
     bool good = sqlite3_open(path, &db) == SQLITE_OK;
 
     diff_note(world, "-- connection %d opens %s", connection + 1, path);
     world->db[connection] = db;
-    if (good) {
-        sqlite3_enable_load_extension(db, 1);
-        good = sqlite3_load_extension(db, world->options->extension,
-                                      "sqlite3_litekv_init", &error) == SQLITE_OK;
-        sqlite3_enable_load_extension(db, 0);
-    }
-    if (!good) {
+    if (!good || load(world, db, &error) != SQLITE_OK) {
+        good = false;
         diff_fail(world, "cannot open %s: %s", path,
                   error != NULL ? error : sqlite3_errmsg(db));
     }

@@ -106,6 +106,9 @@ static void show_world(const diff_world *world)
 
 static void show_command(const diff_world *world)
 {
+    if (world->options->extension == NULL) {
+        return;
+    }
     printf("-- reproduce: build/differential -e %s -n %ld -s %" PRIu64 "\n",
            world->options->extension, world->statements + 50, world->seed);
     fflush(stdout);

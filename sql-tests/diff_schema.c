@@ -86,14 +86,15 @@ void diff_table_create(diff_world *world, int i)
 
 static void make_helper(diff_world *world)
 {
+    diff_sql sql = diff_sql_new();
     diff_pair_of(world,
                  "CREATE TABLE %s.h\1(id INTEGER PRIMARY KEY, a TEXT, b REAL, c, "
                  "n NUMERIC, i INTEGER)",
                  world->schema);
+    sqlite3_str_appendf(sql.text, "INSERT INTO %s.h\1(a,b,c,n,i) VALUES",
+                        world->schema);
     for (int i = 0; i < 12; i++) {
-        diff_sql sql = diff_sql_new();
-        sqlite3_str_appendf(sql.text, "INSERT INTO %s.h\1(a,b,c,n,i) VALUES(",
-                            world->schema);
+        sqlite3_str_appendall(sql.text, i > 0 ? ", (" : "(");
         for (int k = 0; k < 5; k++) {
             const diff_value *value =
                 &world->pool.at[diff_below(&world->random, world->pool.count)];
@@ -101,9 +102,9 @@ static void make_helper(diff_world *world)
             diff_value_literal(sql.text, value);
         }
         sqlite3_str_appendall(sql.text, ")");
-        diff_pair(world, &sql);
-        diff_sql_free(&sql);
     }
+    diff_pair(world, &sql);
+    diff_sql_free(&sql);
 }
 
 void diff_schema_create(diff_world *world)

@@ -81,8 +81,10 @@ typedef struct diff_kept { /* a prepared statement that is run again */
 } diff_kept;
 
 typedef struct diff_options {
-    const char *extension;
+    const char *extension;    /* a file; or ... */
+    int (*load)(sqlite3 *db); /* ... what does the same, where it is not NULL */
     bool verbose, careful;
+    bool in_memory; /* the databases are in no file */
 } diff_options;
 
 typedef struct diff_world {

@@ -173,7 +173,7 @@ static int run_all(const diff_options *options, uint64_t seed, long limit)
 {
     long statements = 0, episodes = 0;
     int failed = 0;
-    diff_random chain = {seed};
+    diff_random chain = {.state = seed};
 
     printf("SEED=%" PRIu64 "\n", seed);
     fflush(stdout);

@@ -254,6 +254,21 @@ static void narrow(void)
     sqlite3_close(db);
 }
 
+/* As many as xBestIndex numbers for such a plan. */
+static void arguments(void)
+{
+    CHECK(lkv_ranges_arguments(0) == 0);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_DESC | LKV_PLAN_LITERAL) == 0);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_EQ | LKV_PLAN_LITERAL) == 1);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_IN) == 1);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_LOW) == 1);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_HIGH | LKV_PLAN_HIGH_STRICT) == 1);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_LOW | LKV_PLAN_HIGH) == 2);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_LIKE) == 1);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_GLOB | LKV_PLAN_DESC) == 1);
+    CHECK(lkv_ranges_arguments(LKV_PLAN_NONE | LKV_PLAN_EQ) == 0);
+}
+
 int main(void)
 {
     UNIT_RUN(against_columns);
@@ -261,5 +276,6 @@ int main(void)
     UNIT_RUN(bounds);
     UNIT_RUN(patterns);
     UNIT_RUN(narrow);
+    UNIT_RUN(arguments);
     return unit_end();
 }
