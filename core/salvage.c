@@ -10,6 +10,8 @@
  */
 #include "salvage.h"
 
+#include "verify.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -289,11 +291,32 @@ static int begin_wreck(lkv_survey *s, lkv_error *err)
     return rc;
 }
 
+/* What the root does not name is no part of the store, and would be found wrong again.
+ */
+static int remove_strays(lkv_log *log, lkv_error *err)
+{
+    lkv_buffer strays = {.size = 0};
+    uint64_t rollbacks = log->rollbacks;
+    int rc = lkv_verify_strays(log, &strays, err);
+
+    for (size_t at = 0; rc == LKV_OK && at < strays.size && rollbacks == log->rollbacks;
+         at += sizeof(uint32_t)) {
+        uint32_t number;
+        memcpy(&number, strays.bytes + at, sizeof(number));
+        rc = log->storage->ops->remove(log->storage, number, 0, err);
+    }
+    lkv_os_free(log->os, strays.bytes);
+    return rc;
+}
+
 static int rewrite(lkv_survey *s, lkv_error *err)
 {
     lkv_content content;
     int rc = s->store->log.open ? LKV_OK : begin_wreck(s, err);
 
+    if (rc == LKV_OK) {
+        rc = remove_strays(&s->store->log, err);
+    }
     if (rc == LKV_OK) {
         rc = lkv_content_begin(&content, s->store, s->revision, err);
     }

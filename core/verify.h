@@ -32,4 +32,9 @@ LKV_MUST_CHECK int lkv_verify_run(lkv_verify_state *v, const lkv_run *run, int f
 LKV_MUST_CHECK int lkv_verify_parts(lkv_verify_state *v, lkv_error *err);
 LKV_MUST_CHECK int lkv_verify_objects(lkv_verify_state *v, lkv_error *err);
 
+/* The numbers (u32) of all objects that the storage has and nothing names; `numbers` is
+ * the caller's to free, after an error too. None where others may have left them by
+ * right: in files. LKV_NOMEM, and the storage's errors. */
+LKV_MUST_CHECK int lkv_verify_strays(lkv_log *log, lkv_buffer *numbers, lkv_error *err);
+
 #endif

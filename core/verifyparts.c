@@ -228,7 +228,7 @@ static int check_names(const lkv_log *log, lkv_error *err)
 
 typedef struct strays {
     const lkv_log *log;
-    lkv_buffer numbers; /* u32 each, of objects that nothing names */
+    lkv_buffer *numbers;
 } strays;
 
 static int see_object(void *arg, uint32_t object)
@@ -237,30 +237,37 @@ static int see_object(void *arg, uint32_t object)
     if (named(seen->log, object) > 0 || is_garbage(seen->log->runs, object)) {
         return LKV_OK;
     }
-    if (lkv_buffer_reserve(&seen->numbers, seen->log->os, sizeof(object)) != LKV_OK) {
+    if (lkv_buffer_reserve(seen->numbers, seen->log->os, sizeof(object)) != LKV_OK) {
         return LKV_NOMEM;
     }
-    memcpy(seen->numbers.bytes + seen->numbers.size, &object, sizeof(object));
-    seen->numbers.size += sizeof(object);
+    memcpy(seen->numbers->bytes + seen->numbers->size, &object, sizeof(object));
+    seen->numbers->size += sizeof(object);
     return LKV_OK;
+}
+
+int lkv_verify_strays(lkv_log *log, lkv_buffer *numbers, lkv_error *err)
+{
+    strays seen = {log, numbers};
+    /* In files a writer that died may have left some, or one is at work just now. */
+    return log->storage->atomic
+               ? log->storage->ops->list(log->storage, see_object, &seen, err)
+               : LKV_OK;
 }
 
 int lkv_verify_objects(lkv_verify_state *v, lkv_error *err)
 {
     lkv_log *log = &v->store->log;
     lkv_storage *storage = log->storage;
-    strays seen = {.log = log};
+    lkv_buffer strays = {.size = 0};
     int rc = check_names(log, err);
 
-    /* In files a writer that died may have left some, or one is at work just now. */
-    if (rc == LKV_OK && storage->atomic) {
-        rc = storage->ops->list(storage, see_object, &seen, err);
+    if (rc == LKV_OK) {
+        rc = lkv_verify_strays(log, &strays, err);
     }
-    for (size_t at = 0; rc == LKV_OK && at < seen.numbers.size;
-         at += sizeof(uint32_t)) {
+    for (size_t at = 0; rc == LKV_OK && at < strays.size; at += sizeof(uint32_t)) {
         uint32_t number;
         lkv_bytes view;
-        memcpy(&number, seen.numbers.bytes + at, sizeof(number));
+        memcpy(&number, strays.bytes + at, sizeof(number));
         /* What was taken back may have left an object that holds nothing. */
         rc = storage->ops->read(storage, number, 0, 1, &view, err);
         if (rc == LKV_OK && view.size > 0) {
@@ -268,6 +275,6 @@ int lkv_verify_objects(lkv_verify_state *v, lkv_error *err)
         }
     }
     log->views++;
-    lkv_os_free(log->os, seen.numbers.bytes);
+    lkv_os_free(log->os, strays.bytes);
     return rc;
 }

@@ -118,7 +118,7 @@ transfer rebuild.h runcheck.h stream.h
 content rebuild.h
 serial content.h history.h stream.h
 wreck block.h storage.h
-salvage content.h wreck.h
+salvage content.h verify.h wreck.h
 salvagelog salvage.h
 salvageparts salvage.h
 measure store.h

@@ -217,8 +217,27 @@ static void nothing_is_wrong(void)
     fixture_close(&f);
 }
 
+/* Objects that nothing names are taken away: else the store would be found wrong again.
+ */
+static void strays(void)
+{
+    static const uint32_t numbers[] = {99, LKV_PART_FIRST + 70, LKV_RUN_FIRST + 500};
+    report said = {0};
+    fixture f;
+
+    layers_small(&f);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        layers_put_object(f.storage, numbers[i], text_bytes("something"));
+    }
+    CHECK_HAS(verified(f.store), ": the root does not name it");
+    CHECK_TEXT(recover(&f, &said), LAYERS_SMALL);
+    CHECK_TEXT(said.text, "");
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {CASE(every_byte), CASE(every_byte_without_places),
-                                   CASE(every_block), CASE(nothing_is_wrong)};
+                                   CASE(every_block), CASE(nothing_is_wrong),
+                                   CASE(strays)};
 
 int main(int argc, char **argv)
 {
