@@ -106,11 +106,10 @@ static void show_world(const diff_world *world)
 
 static void show_command(const diff_world *world)
 {
-    if (world->options->extension == NULL) {
-        return;
+    if (world->options->extension != NULL) {
+        printf("-- reproduce: build/differential -e %s -n %ld -s %" PRIu64 "\n",
+               world->options->extension, world->statements + 50, world->seed);
     }
-    printf("-- reproduce: build/differential -e %s -n %ld -s %" PRIu64 "\n",
-           world->options->extension, world->statements + 50, world->seed);
     fflush(stdout);
 }
 
