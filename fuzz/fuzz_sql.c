@@ -10,7 +10,7 @@
  *
  * Aborts unless
  *   - both kinds of table give the same codes, messages, rows, types, changes() and
- *     last_insert_rowid();
+ *     last_insert_rowid(), whatever litekv's functions and commands have done between;
  *   - the table finds itself whole in the end;
  *   - all memory comes back.
  */
@@ -58,6 +58,52 @@ static void choose(diff_world *world, sizes *small)
     *small = (sizes){64u << (how & 7), 128u << (how >> 3 & 7), 64u << (how >> 6 << 2)};
 }
 
+/* What gives space back or makes things anew changes nothing that can be seen. */
+static void work(diff_world *world)
+{
+    static const char *const forms[] = {
+        "SELECT litekv_compact(%Q)",
+        "SELECT litekv_compact(%Q, 700)",
+        "SELECT litekv_rebuild_index(%Q)",
+        "SELECT litekv_import_index(%Q, litekv_export_index(%Q))",
+        "SELECT litekv_deserialize(%Q, litekv_serialize(%Q))",
+        "SELECT litekv_recover(%Q, 'apply')",
+        "SELECT litekv_stats(%Q), (SELECT count(*) FROM litekv_segments(%Q))",
+        "SELECT litekv_verify(%Q)"};
+    static const char *const commands[] = {
+        "compact",        "compact=300",     "rebuild", "auto_compact=100",
+        "auto_compact=0", "integrity-check", "nonsense"};
+    sqlite3 *db = world->db[0];
+    sqlite3_int64 rowid = sqlite3_last_insert_rowid(db);
+    int which = diff_told(&world->random) % 15, rc;
+    char *table, *sql;
+
+    if (!world->now.table[0].exists) {
+        return;
+    }
+    table = sqlite3_mprintf("%s%d_lkv", world->base, world->now.table[0].number);
+    if (which < 8) {
+        char *name = sqlite3_mprintf("%s.%s", world->schema, table);
+        sql = sqlite3_mprintf(forms[which], name, name);
+        sqlite3_free(name);
+    } else {
+        sql = sqlite3_mprintf("INSERT INTO %s.\"%w\"(\"%w\") VALUES(%Q)", world->schema,
+                              table, table, commands[which - 8]);
+    }
+    diff_note(world, "%s;", sql);
+    rc = sqlite3_exec(db, sql, NULL, NULL, NULL) & 0xff;
+    /* Not all of it is for a transaction that has changed something. */
+    if (rc != SQLITE_OK && rc != SQLITE_ERROR) {
+        diff_fail(world, "%s: %d %s", sql, rc, sqlite3_errmsg(db));
+    } else if (sqlite3_last_insert_rowid(db) != rowid) {
+        diff_fail(world, "%s changes last_insert_rowid()", sql);
+    }
+    sqlite3_free(sql);
+    sqlite3_free(table);
+    diff_settle(world);
+    diff_compare(world);
+}
+
 static void step(diff_world *world)
 {
     int kind = diff_told(&world->random);
@@ -71,8 +117,10 @@ static void step(diff_world *world)
         diff_schema_step(world);
     } else if (kind < 240) {
         diff_rerun(world);
-    } else if (kind < 250) {
+    } else if (kind < 246) {
         diff_special_step(world);
+    } else if (kind < 253) {
+        work(world);
     } else {
         diff_compare(world);
     }
