@@ -5,8 +5,8 @@
  * The statements are those of the differential test (sql-tests/diff_world.h), which
  * here takes its choices from the input, a byte each: the first bytes say what kind of
  * database it is and how small the tables' runs, segments and buffers are; each that
- * follows chooses a statement, and what it is made of. The tables are made and their
- * values drawn by a seed, so that an input need not tell a hundred of them.
+ * follows chooses a statement, and what it is made of. The tables are made and filled,
+ * and the values drawn, by a seed: an input need not tell a hundred of them.
  *
  * Aborts unless
  *   - both kinds of table give the same codes, messages, rows, types, changes() and
@@ -23,6 +23,7 @@
 #include <string.h>
 
 #define STATEMENTS 150
+#define ROWS 20
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -56,6 +57,27 @@ static void choose(diff_world *world, sizes *small)
     world->cache_size = 100000;
     how = diff_told(random);
     *small = (sizes){64u << (how & 7), 128u << (how >> 3 & 7), 64u << (how >> 6 << 2)};
+}
+
+/* Some rows to begin with, of the values that will be asked for. */
+static void fill(diff_world *world, int i)
+{
+    diff_sql sql = diff_sql_new();
+    sqlite3_str_appendall(sql.text, "INSERT OR IGNORE INTO ");
+    diff_table_name(world, sql.text, i, true);
+    sqlite3_str_appendall(sql.text, "(key, v1) VALUES");
+    for (int row = 0; row < ROWS; row++) {
+        sqlite3_str_appendall(sql.text, row > 0 ? ", (" : "(");
+        for (int k = 0; k < 2; k++) {
+            int which = diff_below(&world->random, world->pool.count);
+            sqlite3_str_appendall(sql.text, k > 0 ? ", " : "");
+            diff_value_literal(sql.text, &world->pool.at[which]);
+        }
+        sqlite3_str_appendall(sql.text, ")");
+    }
+    sql.writes = sql.loose = true;
+    diff_pair(world, &sql);
+    diff_sql_free(&sql);
 }
 
 /* What gives space back or makes things anew changes nothing that can be seen. */
@@ -107,15 +129,15 @@ static void work(diff_world *world)
 static void step(diff_world *world)
 {
     int kind = diff_told(&world->random);
-    if (kind < 104) {
+    if (kind < 90) {
         diff_query_step(world);
-    } else if (kind < 200) {
+    } else if (kind < 180) {
         diff_change_step(world);
-    } else if (kind < 226) {
+    } else if (kind < 222) {
         diff_transaction_step(world);
-    } else if (kind < 234) {
+    } else if (kind < 230) {
         diff_schema_step(world);
-    } else if (kind < 240) {
+    } else if (kind < 236) {
         diff_rerun(world);
     } else if (kind < 246) {
         diff_special_step(world);
@@ -144,10 +166,13 @@ static void verify(diff_world *world)
     }
 }
 
-static void end(diff_world *world)
+static void end(diff_world *world, bool commits)
 {
     MUST(!world->failed);
     world->limit = world->statements + 100;
+    if (world->open && commits) {
+        (void)diff_commit(world);
+    }
     if (world->open) {
         diff_rollback(world);
     }
@@ -185,13 +210,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     MUST(diff_open(&world, 0));
     diff_schema_create(&world);
+    module_sizes(small.flush, small.segment, small.spill);
+    fill(&world, 0);
+    fill(&world, 1);
     world.statements = 0;
     world.random = told;
     while (diff_going(&world) && world.random.left > 0) {
         module_sizes(small.flush, small.segment, small.spill);
         step(&world);
     }
-    end(&world);
+    end(&world, (small.flush & 64) != 0 || small.spill > 64);
     if (world.home == DIFF_FILES) {
         directory_remove(&files);
     }
