@@ -258,16 +258,16 @@ int lkv_verify_objects(lkv_verify_state *v, lkv_error *err)
 {
     lkv_log *log = &v->store->log;
     lkv_storage *storage = log->storage;
-    lkv_buffer strays = {.size = 0};
+    lkv_buffer found = {.size = 0};
     int rc = check_names(log, err);
 
     if (rc == LKV_OK) {
-        rc = lkv_verify_strays(log, &strays, err);
+        rc = lkv_verify_strays(log, &found, err);
     }
-    for (size_t at = 0; rc == LKV_OK && at < strays.size; at += sizeof(uint32_t)) {
+    for (size_t at = 0; rc == LKV_OK && at < found.size; at += sizeof(uint32_t)) {
         uint32_t number;
         lkv_bytes view;
-        memcpy(&number, strays.bytes + at, sizeof(number));
+        memcpy(&number, found.bytes + at, sizeof(number));
         /* What was taken back may have left an object that holds nothing. */
         rc = storage->ops->read(storage, number, 0, 1, &view, err);
         if (rc == LKV_OK && view.size > 0) {
@@ -275,6 +275,6 @@ int lkv_verify_objects(lkv_verify_state *v, lkv_error *err)
         }
     }
     log->views++;
-    lkv_os_free(log->os, strays.bytes);
+    lkv_os_free(log->os, found.bytes);
     return rc;
 }
