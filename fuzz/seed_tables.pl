@@ -85,7 +85,7 @@ for my $table (0 .. 5) {
 
 # What kind of database, then statements: any bytes are some.
 my $random = 1;
-for my $number (0 .. 47) {
+for my $number (0 .. 15) {
     my @bytes = ($number, $number * 5 % 256, $number * 11 % 256, 0, $number);
     for (1 .. 90) {
         $random = ($random * 1103515245 + 12345) % 2**31;
