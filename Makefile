@@ -53,7 +53,7 @@ SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all \
     -fno-omit-frame-pointer)
 FUZZ_FLAGS := $(if $(FUZZING),-fsanitize=fuzzer-no-link$(comma)address$(comma)undefined \
     -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-COVERAGE_FLAGS := $(if $(COVERAGE),--coverage -O0)
+COVERAGE_FLAGS := $(if $(COVERAGE),--coverage -O0 -DLKV_COVERAGE)
 LTO_FLAGS := $(if $(LTO),-flto)
 
 # libdeflate's CRC-32 is about ten times as fast as zlib's. Found by compiling, each time

@@ -16,12 +16,26 @@ typedef union header {
 static int fails(os_fault *fault)
 {
     fault->calls++;
+    if (fault->before != NULL) {
+        if (fault->calls == fault->fail_at) {
+            fault->failures++;
+            fault->before(fault->before_arg);
+        }
+        return 0;
+    }
     if (fault->fail_at != 0 && (fault->calls == fault->fail_at ||
                                 (fault->for_good && fault->calls > fault->fail_at))) {
         fault->failures++;
         return 1;
     }
     return 0;
+}
+
+/* The errno of a call that fails. */
+static int as(const void *ctx, int usual)
+{
+    const os_fault *fault = ctx;
+    return fault->as != 0 ? fault->as : usual;
 }
 
 static void release(void *ctx, void *memory)
@@ -44,7 +58,7 @@ static void *resize(void *ctx, void *old, size_t size)
     if (size == 0) {
         abort(); /* os.h: size > 0 */
     }
-    if (fails(fault)) {
+    if (fault->before == NULL && fault->as == 0 && fails(fault)) {
         return NULL;
     }
     made = malloc(sizeof(*made) + size);
@@ -73,7 +87,7 @@ static int random_bytes(void *ctx, void *out, size_t size)
     os_fault *fault = ctx;
     uint8_t *at = out;
     if (fails(fault)) {
-        return EAGAIN;
+        return as(ctx, EAGAIN);
     }
     while (size-- > 0) {
         *at++ = fault->next_random++;
@@ -87,20 +101,21 @@ static int random_bytes(void *ctx, void *out, size_t size)
 static int open_file(void *ctx, const char *path, enum lkv_os_open how, int *file)
 {
     os_fault *fault = ctx;
-    int rc = fails(fault) ? EMFILE : lkv_os_posix_files.open(NULL, path, how, file);
+    int rc = fails(fault) ? as(fault, EMFILE)
+                          : lkv_os_posix_files.open(NULL, path, how, file);
     fault->open_files += rc == 0;
     return rc;
 }
 
 static int file_size(void *ctx, int file, uint64_t *size)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_files.size(NULL, file, size);
+    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_files.size(NULL, file, size);
 }
 
 static int read_file(void *ctx, int file, uint64_t offset, void *out, size_t size,
                      size_t *got)
 {
-    return fails(ctx) ? EIO
+    return fails(ctx) ? as(ctx, EIO)
                       : lkv_os_posix_files.read(NULL, file, offset, out, size, got);
 }
 
@@ -108,14 +123,14 @@ static int write_file(void *ctx, int file, const void *bytes, size_t size)
 {
     if (fails(ctx)) {
         (void)lkv_os_posix_files.write(NULL, file, bytes, size / 2);
-        return ENOSPC;
+        return as(ctx, ENOSPC);
     }
     return lkv_os_posix_files.write(NULL, file, bytes, size);
 }
 
 static int sync_file(void *ctx, int file)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_files.sync(NULL, file);
+    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_files.sync(NULL, file);
 }
 
 static int close_file(void *ctx, int file)
@@ -123,17 +138,18 @@ static int close_file(void *ctx, int file)
     os_fault *fault = ctx;
     int rc = lkv_os_posix_files.close(NULL, file);
     fault->open_files--;
-    return fails(fault) ? EIO : rc;
+    return fails(fault) ? as(fault, EIO) : rc;
 }
 
 static int rename_file(void *ctx, const char *from, const char *to, int replace)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_files.rename(NULL, from, to, replace);
+    return fails(ctx) ? as(ctx, EIO)
+                      : lkv_os_posix_files.rename(NULL, from, to, replace);
 }
 
 static int remove_file(void *ctx, const char *path)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_files.remove(NULL, path);
+    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_files.remove(NULL, path);
 }
 
 /* --- files that are shared: the same ------------------------------------------ */
@@ -143,7 +159,7 @@ static int open_shared(void *ctx, const char *path, int shared, enum lkv_os_use 
 {
     os_fault *fault = ctx;
     int rc = fails(fault)
-                 ? EMFILE
+                 ? as(fault, EMFILE)
                  : lkv_os_posix_shared.open(NULL, path, shared, use, mode, file);
     if (rc != 0) {
         *file = -1;
@@ -157,25 +173,26 @@ static int write_at(void *ctx, int file, uint64_t offset, const void *bytes,
 {
     if (fails(ctx)) {
         (void)lkv_os_posix_shared.write(NULL, file, offset, bytes, size / 2);
-        return ENOSPC;
+        return as(ctx, ENOSPC);
     }
     return lkv_os_posix_shared.write(NULL, file, offset, bytes, size);
 }
 
 static int sync_shared(void *ctx, int file)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_shared.sync(NULL, file);
+    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_shared.sync(NULL, file);
 }
 
 static int extend(void *ctx, int file, uint64_t offset, uint64_t size)
 {
-    return fails(ctx) ? ENOSPC : lkv_os_posix_shared.extend(NULL, file, offset, size);
+    return fails(ctx) ? as(ctx, ENOSPC)
+                      : lkv_os_posix_shared.extend(NULL, file, offset, size);
 }
 
 static int map(void *ctx, int file, size_t size, int writable, void **out)
 {
     os_fault *fault = ctx;
-    int rc = fails(fault) ? ENOMEM
+    int rc = fails(fault) ? as(fault, ENOMEM)
                           : lkv_os_posix_shared.map(NULL, file, size, writable, out);
     fault->maps += rc == 0;
     return rc;
@@ -191,34 +208,36 @@ static int lock(void *ctx, int file, uint64_t byte, enum lkv_os_lock how)
 {
     /* Giving back does not fail. */
     return how != LKV_OS_UNLOCK && fails(ctx)
-               ? EIO
+               ? as(ctx, EIO)
                : lkv_os_posix_shared.lock(NULL, file, byte, how);
 }
 
 static int links(void *ctx, int file, unsigned *out)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_shared.links(NULL, file, out);
+    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_shared.links(NULL, file, out);
 }
 
 static int remove_shared(void *ctx, const char *path, int shared)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_shared.remove(NULL, path, shared);
+    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_shared.remove(NULL, path, shared);
 }
 
 static int make_directory(void *ctx, const char *path, unsigned mode)
 {
-    return fails(ctx) ? EACCES : lkv_os_posix_shared.make_directory(NULL, path, mode);
+    return fails(ctx) ? as(ctx, EACCES)
+                      : lkv_os_posix_shared.make_directory(NULL, path, mode);
 }
 
 static int remove_directory(void *ctx, const char *path)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_shared.remove_directory(NULL, path);
+    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_shared.remove_directory(NULL, path);
 }
 
 static int list(void *ctx, const char *path, int shared,
                 int (*each)(void *arg, const char *name), void *arg)
 {
-    return fails(ctx) ? EIO : lkv_os_posix_shared.list(NULL, path, shared, each, arg);
+    return fails(ctx) ? as(ctx, EIO)
+                      : lkv_os_posix_shared.list(NULL, path, shared, each, arg);
 }
 
 /* Nobody waits in a test for a lock that it has itself. */
@@ -236,7 +255,7 @@ static void why(void *ctx, int os_errno, char *out, size_t size)
 static int boot(void *ctx, uint8_t *out)
 {
     os_fault *fault = ctx;
-    int rc = fails(fault) ? EIO : lkv_os_posix_shared.boot(NULL, out);
+    int rc = fails(fault) ? as(fault, EIO) : lkv_os_posix_shared.boot(NULL, out);
     out[0] ^= fault->boots;
     return rc;
 }
@@ -249,7 +268,7 @@ static uint64_t forks(void *ctx)
 
 static int guard(void *ctx, int file)
 {
-    return fails(ctx) ? ENOMEM : lkv_os_posix_shared.guard(NULL, file);
+    return fails(ctx) ? as(ctx, ENOMEM) : lkv_os_posix_shared.guard(NULL, file);
 }
 
 static void unguard(void *ctx, int file)

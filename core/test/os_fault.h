@@ -15,6 +15,11 @@ typedef struct os_fault {
     uint64_t calls;   /* of all but release and now_ms, since armed */
     uint64_t fail_at; /* the call that fails, counted from 1; 0: none */
     int for_good;     /* and all after it */
+    /* With either of these two, allocations do not count. */
+    int as; /* the errno of calls that fail; 0: each has its own */
+    /* Instead of failing: is called first, and the call is made. */
+    void (*before)(void *arg);
+    void *before_arg;
     uint64_t failures;
     uint64_t live; /* allocations not given back */
     uint64_t live_bytes;

@@ -31,15 +31,19 @@ static uint32_t next_word(void)
     return (uint32_t)next_number();
 }
 
+/* Compared as bytes, of which some are no member's. */
 static lkv_run make_run(void)
 {
-    return (lkv_run){.number = next_word(),
-                     .blocks = next_word(),
-                     .top = next_word(),
-                     .from = next_number(),
-                     .to = next_number(),
-                     .entries = next_number(),
-                     .live_bytes = next_number()};
+    lkv_run run;
+    memset(&run, 0, sizeof(run));
+    run.number = next_word();
+    run.blocks = next_word();
+    run.top = next_word();
+    run.from = next_number();
+    run.to = next_number();
+    run.entries = next_number();
+    run.live_bytes = next_number();
+    return run;
 }
 
 static lkv_part make_part(void)
