@@ -159,43 +159,38 @@ static void act(void *arg)
     }
 }
 
-/* What becomes of `state` by what `a` did; 0: it cannot have done it. */
-static int follow(const actor *a, char *state, size_t size)
+/* What a store holds, as bits. */
+enum { THERE = 1, BASE = 2, FILLER = 4, X = 8, Y = 16 };
+
+static const char *text_of(unsigned state)
 {
-    int there = strcmp(state, NONE) != 0;
-    char others[200] = "";
-    const char *more = a->deed == WRITE_MORE ? "filler " : "";
+    static char texts[2][100];
+    static unsigned turn;
+    char *text = texts[turn++ % 2];
+    snprintf(text, sizeof(texts[0]), "%s%s%s%s%s", (state & THERE) != 0 ? "" : NONE,
+             (state & BASE) != 0 ? "base " : "", (state & FILLER) != 0 ? "filler " : "",
+             (state & X) != 0 ? "x " : "", (state & Y) != 0 ? "y " : "");
+    return text;
+}
+
+/* What becomes of `state` by what `a` did; 0: it cannot have done it. */
+static int follow(const actor *a, unsigned *state)
+{
     if (!a->did) {
-        return a->deed != READ || a->rc != LKV_OK || strcmp(state, a->seen) == 0;
+        return a->deed != READ || a->rc != LKV_OK ||
+               strcmp(text_of(*state), a->seen) == 0;
     }
     if (a->deed < REMOVE) {
-        snprintf(state, size, "%s", "");
+        int there = (*state & THERE) != 0;
+        *state = THERE;
         return !there;
     }
     if (a->deed == REMOVE) { /* one that is not finished is none, and is removed */
-        snprintf(state, size, NONE);
+        *state = 0;
         return 1;
     }
-    if (!there) {
-        return 0;
-    }
-    /* Keys by name: "base", "filler", "x" or "y". */
-    for (char *at = strtok(state, " "); at != NULL; at = strtok(NULL, " ")) {
-        if (strcmp(at, a->key) > 0 && strstr(others, a->key) == NULL) {
-            strcat(strcat(others, a->key), " ");
-        }
-        if (strcmp(at, a->key) != 0 && (*more == 0 || strcmp(at, "filler") != 0)) {
-            strcat(strcat(others, at), " ");
-        }
-        if (strcmp(at, "base") == 0) {
-            strcat(others, more);
-        }
-    }
-    if (strstr(others, a->key) == NULL) {
-        strcat(strcat(others, a->key), " ");
-    }
-    snprintf(state, size, "%s", others);
-    return 1;
+    *state |= (*a->key == 'x' ? X : Y) | (a->deed == WRITE_MORE ? FILLER : 0);
+    return (*state & THERE) != 0;
 }
 
 static void fill(const lkv_posix_options *options)
@@ -216,10 +211,11 @@ static void fill(const lkv_posix_options *options)
     CHECK_SIZE(a.os.live, 0);
 }
 
-static const char *left(const lkv_posix_options *options)
+static const char *left(const lkv_posix_options *options, uint8_t boots)
 {
     static actor a;
     actor_init(&a, options, READ, "");
+    a.os.boots = boots;
     act(&a);
     if (a.rc == LKV_CANTOPEN) {
         return NONE;
@@ -246,7 +242,9 @@ static void check_actor(const actor *a)
 }
 
 typedef struct meeting {
-    int shared, mapped, there; /* `there`: there is a store before */
+    int shared, mapped;
+    int there; /* there is a store before; 2: the power failed while it was written to
+                */
     int has_open;
     int as; /* the first one's call fails so; 0: the second one acts */
     enum deed deeds[2];
@@ -256,7 +254,8 @@ typedef struct meeting {
 static int meet(const meeting *m, uint64_t n)
 {
     static unsigned meetings;
-    char path[300], before[400], want[2][400];
+    char path[300];
+    unsigned want[2];
     directory d;
     actor a[2];
     const char *found;
@@ -275,9 +274,12 @@ static int meet(const meeting *m, uint64_t n)
     if (m->there) {
         fill(&options);
     }
-    snprintf(before, sizeof(before), "%s", m->there ? "base " : NONE);
     actor_init(&a[0], &options, m->deeds[0], "x");
     actor_init(&a[1], &options, m->deeds[1], "y");
+    if (m->there == 2) {
+        directory_poke(path, "00000001", directory_size(path, "00000001") + 5000, 7);
+        a[0].os.boots = a[1].os.boots = 1;
+    }
     if (m->has_open) {
         a[0].has_open = 1;
         CHECK_INT(actor_open(&a[0]), LKV_OK);
@@ -292,12 +294,12 @@ static int meet(const meeting *m, uint64_t n)
     check_actor(&a[0]);
     check_actor(&a[1]);
 
-    found = left(&options);
+    found = left(&options, a[0].os.boots);
     for (int order = 0; order < 2; order++) {
-        snprintf(want[order], sizeof(want[order]), "%s", before);
-        right |= follow(&a[order], want[order], sizeof(want[order])) &&
-                 follow(&a[1 - order], want[order], sizeof(want[order])) &&
-                 strcmp(found, want[order]) == 0;
+        want[order] = m->there ? THERE | BASE : 0;
+        right |= follow(&a[order], &want[order]) &&
+                 follow(&a[1 - order], &want[order]) &&
+                 strcmp(found, text_of(want[order])) == 0;
     }
     /* A removal that failed can be gone on with, and else nothing; unmaking tells
      * nobody. */
@@ -309,8 +311,8 @@ static int meet(const meeting *m, uint64_t n)
                names[m->deeds[0]], m->has_open ? " with it open" : "", a[0].rc,
                a[0].did, a[0].err.text, (unsigned long long)n,
                m->as != 0 ? strerror(m->as) : names[m->deeds[1]], a[1].rc, a[1].did,
-               a[1].err.text, m->shared ? ", in shared memory" : "", found, want[0],
-               want[1]);
+               a[1].err.text, m->shared ? ", in shared memory" : "", found,
+               text_of(want[0]), text_of(want[1]));
     }
     actor_init(&a[1], &options, REMOVE, "");
     act(&a[1]);
@@ -393,8 +395,24 @@ static void reasons(void)
     }
 }
 
+static void after_a_power_cut(void)
+{
+    static const int errnos[] = {0, EIO, ENOSPC};
+    static const enum deed deeds[] = {READ, WRITE, WRITE_MORE};
+    for (size_t i = 0; i < 9; i++) {
+        for (int mapped = 0; mapped < 2; mapped++) {
+            step = check_long() ? 1 : 2;
+            meet_everywhere(&(meeting){.mapped = mapped,
+                                       .there = 2,
+                                       .as = errnos[i / 3],
+                                       .deeds = {deeds[i % 3], WRITE}});
+        }
+    }
+}
+
 static const check_case cases[] = {CASE(in_files), CASE(without_maps),
-                                   CASE(in_shared_memory), CASE(reasons)};
+                                   CASE(in_shared_memory), CASE(reasons),
+                                   CASE(after_a_power_cut)};
 
 int main(int argc, char **argv)
 {
