@@ -45,7 +45,7 @@ static int refused(const char *name)
 #define CALL(type, bad, name, parameters, arguments)                                   \
     type name parameters                                                               \
     {                                                                                  \
-        __typeof__(&name) real;                                                        \
+        __typeof__(&(name)) real;                                                      \
         void *found = dlsym(RTLD_NEXT, #name);                                         \
         memcpy(&real, &found, sizeof(real));                                           \
         return refused(#name) ? (bad) : real arguments;                                \
