@@ -193,6 +193,52 @@ static void every_block(void)
     damage_everywhere(0, 64, 1);
 }
 
+/* The small store without the first segment of its log. */
+#define SEGMENT_LOST                                                                   \
+    "a=some value b=some value c= dddddddddddd=some value ddddddddddde=some value "    \
+    "e=5 g=3 h=h"
+
+/* Objects whose headers are right, and say that they are others. */
+static void other_headers(void)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        lkv_segment_header header = {.number = 0};
+        int is_part = i % 2 == 1;
+        report said = {0};
+        const char *why, *now;
+        char text[40];
+        lkv_bytes object;
+        uint32_t number, size;
+        fixture f;
+
+        layers_small(&f);
+        number = is_part ? f.store->log.runs->part[0].number
+                         : f.store->log.segments[f.store->log.first].number;
+        object = layers_object(f.memory, number);
+        size = is_part ? f.store->log.runs->part[0].size
+                       : f.store->log.segments[f.store->log.first].size;
+        CHECK_INT(lkv_format_parse_segment(object, &header, &why), LKV_OK);
+        header.number += i / 2 == 0;
+        header.kind ^= i / 2 == 1;
+        header.store_id[7] ^= i / 2 == 2;
+        header.base += i / 2 == 3;
+        lkv_format_segment((uint8_t *)(uintptr_t)object.data, &header);
+        layers_put_object(f.memory, number, object);
+        now = recover(&f, &said);
+        snprintf(text, sizeof(text), "%s %u: 0+%u -..-", is_part ? "part" : "segment",
+                 is_part ? number - LKV_PART_FIRST + 1 : number, size);
+        if (is_part && i / 2 == 3) { /* where in the log it was made is no matter */
+            CHECK_TEXT(said.text, "");
+            CHECK_TEXT(now, LAYERS_SMALL);
+        } else {
+            CHECK_TEXT(said.text, text);
+            CHECK_TEXT(now, is_part ? "a=2 e=5 g=3 h=h" : SEGMENT_LOST);
+        }
+        free((void *)(uintptr_t)object.data);
+        fixture_close(&f);
+    }
+}
+
 static void nothing_is_wrong(void)
 {
     store_image before, after;
@@ -236,8 +282,8 @@ static void strays(void)
 }
 
 static const check_case cases[] = {CASE(every_byte), CASE(every_byte_without_places),
-                                   CASE(every_block), CASE(nothing_is_wrong),
-                                   CASE(strays)};
+                                   CASE(every_block), CASE(other_headers),
+                                   CASE(nothing_is_wrong), CASE(strays)};
 
 int main(int argc, char **argv)
 {
