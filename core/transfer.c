@@ -140,6 +140,8 @@ int lkv_export(lkv_store *store, int (*put)(void *arg, lkv_bytes bytes), void *a
 
 /* Taking it back */
 
+#define ANOTHER_HISTORY "it is of another history of the store"
+
 typedef struct import {
     lkv_store *store;
     lkv_stream stream;
@@ -238,10 +240,51 @@ static int check_lists(const import *in, lkv_error *err)
             return refuse(err, "it covers more than the log has");
         }
         if (first[i].base != in->segments[i].base) {
-            return refuse(err, "it is of another history of the store");
+            return refuse(err, ANOTHER_HISTORY);
         }
     }
     return LKV_OK;
+}
+
+/* Reads the log from the commit that the tail names to the tail, and `replay` stands
+ * there. The chain value it begins with is proven with the tail. */
+static int go_to_tail(const import *in, lkv_replay *replay, lkv_error *err)
+{
+    lkv_log *log = &in->store->log;
+    const lkv_runs *runs = in->runs;
+    const lkv_tail *tail = &runs->tail;
+    uint64_t place = runs->tail_at - tail->covered;
+    size_t i = log->first + in->count - 1;
+    lkv_end commit = log->at;
+    lkv_record record;
+    lkv_loc loc;
+    int rc = LKV_OK;
+
+    while (i > log->first && log->segments[i].base > place) {
+        i--;
+    }
+    if (tail->covered > runs->tail_at || place < log->segments[i].base ||
+        place - log->segments[i].base >
+            lkv_log_limit(log, i) - (uint64_t)LKV_SEGMENT_HEADER) {
+        return refuse(err, ANOTHER_HISTORY);
+    }
+    commit.revision = tail->revision;
+    commit.chain = tail->chain;
+    commit.segment = log->segments[i].number;
+    commit.offset = (uint32_t)(place - log->segments[i].base) + LKV_SEGMENT_HEADER;
+    lkv_replay_at_commit(replay, log, &commit);
+    while (rc == LKV_OK && lkv_replay_logical(replay) < runs->tail_at) {
+        rc = lkv_replay_next(replay, &record, &loc, err);
+    }
+    if (rc < 0) {
+        return refuse_because(err, rc, "it does not fit the log: ");
+    }
+    return lkv_replay_logical(replay) == runs->tail_at &&
+                   replay->at.revision == tail->revision &&
+                   replay->covered == tail->covered &&
+                   lkv_hash_value(&replay->hash) == lkv_hash_value(&tail->hash)
+               ? LKV_OK
+               : refuse(err, ANOTHER_HISTORY);
 }
 
 /* Whether the tail stands in this log. The next commit proves it, whose chain value
@@ -251,14 +294,14 @@ static int check_tail(const import *in, lkv_error *err)
     lkv_log *log = &in->store->log;
     const lkv_tail *tail = &in->runs->tail;
     const lkv_segment *segment = lkv_log_segment(log, log->at.segment);
-    const char *why = "it is of another history of the store";
     lkv_replay replay;
     lkv_record record;
-    lkv_hash fresh;
     lkv_loc loc;
-    int rc;
+    int rc = go_to_tail(in, &replay, err);
 
-    lkv_replay_at_tail(&replay, log, tail);
+    if (rc != LKV_OK) {
+        return rc;
+    }
     while ((rc = lkv_replay_next(&replay, &record, &loc, err)) == LKV_OK &&
            replay.at.revision == tail->revision) {
     }
@@ -268,14 +311,12 @@ static int check_tail(const import *in, lkv_error *err)
     if (replay.at.revision != tail->revision) {
         return LKV_OK;
     }
-    lkv_format_chain_start(&fresh, log->at.store_id, tail->chain, in->runs->tail_at);
     return tail->revision == log->at.revision && tail->chain == log->at.chain &&
                    tail->covered == 0 &&
                    in->runs->tail_at ==
-                       segment->base + log->at.offset - LKV_SEGMENT_HEADER &&
-                   lkv_hash_value(&fresh) == lkv_hash_value(&tail->hash)
+                       segment->base + log->at.offset - LKV_SEGMENT_HEADER
                ? LKV_OK
-               : refuse(err, why);
+               : refuse(err, ANOTHER_HISTORY);
 }
 
 static int block_damage(lkv_error *err, uint64_t number, const char *why)
