@@ -98,7 +98,7 @@ static int begin_part(lkv_compaction *compaction)
                                  .revision_before = compaction->revision};
     int rc;
 
-    if (compaction->next_part >= LKV_RUN_FIRST || compaction->next_run == UINT32_MAX) {
+    if (compaction->next_part >= LKV_RUN_FIRST || compaction->next_run > LKV_RUN_LAST) {
         return LKV_TOO_BIG;
     }
     memcpy(header.store_id, log->at.store_id, LKV_ID_SIZE);

@@ -471,6 +471,7 @@ static int stand(lkv_memindex_cursor *cursor, const lkv_node *n, unsigned slot)
     return n != NULL;
 }
 
+/* An empty leaf is taken out at once, the last one too. */
 int lkv_memindex_first(lkv_memindex_cursor *cursor, const lkv_memindex *index)
 {
     const lkv_node *n = index->root;
@@ -478,7 +479,7 @@ int lkv_memindex_first(lkv_memindex_cursor *cursor, const lkv_memindex *index)
     while (n != NULL && !n->leaf) {
         n = lkv_node_child(n, 0);
     }
-    return stand(cursor, n != NULL && n->count > 0 ? n : NULL, 0);
+    return stand(cursor, n, 0);
 }
 
 int lkv_memindex_last(lkv_memindex_cursor *cursor, const lkv_memindex *index)
@@ -488,8 +489,7 @@ int lkv_memindex_last(lkv_memindex_cursor *cursor, const lkv_memindex *index)
     while (n != NULL && !n->leaf) {
         n = lkv_node_child(n, n->count - 1u);
     }
-    return n != NULL && n->count > 0 ? stand(cursor, n, n->count - 1u)
-                                     : stand(cursor, NULL, 0);
+    return stand(cursor, n, n == NULL ? 0 : n->count - 1u);
 }
 
 int lkv_memindex_next(lkv_memindex_cursor *cursor)
@@ -530,7 +530,7 @@ int lkv_memindex_seek(lkv_memindex_cursor *cursor, const lkv_memindex *index,
     int equal;
 
     cursor->index = index;
-    if (n == NULL || n->count == 0) {
+    if (n == NULL) {
         return stand(cursor, NULL, 0);
     }
     i = lkv_node_lower_bound(n, key, &equal);

@@ -141,11 +141,11 @@ static int tell_lost(const lkv_survey *s)
 /* The survey as a whole */
 
 /* Without the root nothing is known to be the store's. */
-static int without_root(int rc, lkv_error *err)
+static int without_root(lkv_error *err)
 {
     char text[sizeof(err->text)];
-    if (rc != LKV_CORRUPT || err == NULL) {
-        return rc;
+    if (err == NULL) {
+        return LKV_CORRUPT;
     }
     snprintf(text, sizeof(text),
              "%.150s; without the root nothing is proven to be of the table",
@@ -185,7 +185,7 @@ static int read_lists(lkv_survey *s, lkv_root *root, lkv_error *err)
     if (rc == LKV_OK) {
         rc = lkv_log_read_lists(s->os, bytes, root, &s->segments, &s->runs, err);
     }
-    return rc == LKV_CORRUPT ? without_root(rc, err) : rc;
+    return rc == LKV_CORRUPT ? without_root(err) : rc;
 }
 
 /* The root, and the end if it can be known; that of a root that has its own is at least
