@@ -271,7 +271,14 @@ static int meet(const meeting *m, uint64_t n)
     if (m->shared) {
         snprintf(path, sizeof(path), "/litekv-meets.%d.%u", (int)getpid(), ++meetings);
     }
-    if (m->there) {
+    if (m->there == 3) {
+        char lock[400];
+        int file = -1;
+        snprintf(lock, sizeof(lock), "%s/lock", path);
+        CHECK_INT(mkdir(path, 0700), 0);
+        CHECK_INT(lkv_os_posix_files.open(NULL, lock, LKV_OS_CREATE, &file), 0);
+        (void)close(file);
+    } else if (m->there) {
         fill(&options);
     }
     actor_init(&a[0], &options, m->deeds[0], "x");
@@ -296,7 +303,7 @@ static int meet(const meeting *m, uint64_t n)
 
     found = left(&options, a[0].os.boots);
     for (int order = 0; order < 2; order++) {
-        want[order] = m->there ? THERE | BASE : 0;
+        want[order] = m->there == 1 || m->there == 2 ? THERE | BASE : 0;
         right |= follow(&a[order], &want[order]) &&
                  follow(&a[1 - order], &want[order]) &&
                  strcmp(found, text_of(want[order])) == 0;
@@ -305,6 +312,12 @@ static int meet(const meeting *m, uint64_t n)
      * nobody. */
     right |= m->as != 0 && ((m->deeds[0] == REMOVE && a[0].rc < 0) ||
                             (m->deeds[0] == UNMAKE && *found == '\0'));
+    /* What another has open is not unmade. */
+    for (int i = 0; i < 2; i++) {
+        right |= m->as == 0 && a[i].deed == UNMAKE &&
+                 (a[1 - i].deed < REMOVE || a[1 - i].deed == UNMAKE) &&
+                 a[1 - i].rc == LKV_OK && *found == '\0';
+    }
     if (!CHECK(right)) {
         printf("  %s%s (%d, %d: %s), before its call %llu %s (%d, %d: %s)%s: found "
                "\"%s\", not \"%s\" or \"%s\"\n",
@@ -384,7 +397,7 @@ static void reasons(void)
     for (size_t i = 0; i < sizeof(errnos) / sizeof(errnos[0]); i++) {
         enum deed last = errnos[i] == ENOENT ? READ : COMPACT;
         for (enum deed deed = MAKE; deed <= last; deed++) {
-            step = check_long() ? 1 : deed <= READ ? 7 : 41;
+            step = check_long() ? 1 : deed <= READ ? 9 : 61;
             for (int there = deed > READ; there < 2; there++) {
                 meet_everywhere(&(meeting){.mapped = i % 2 == 0,
                                            .there = there,
@@ -395,13 +408,23 @@ static void reasons(void)
     }
 }
 
+static void half_made(void)
+{
+    static const enum deed deeds[] = {MAKE, MAKE_HALF, UNMAKE, REMOVE, READ};
+    step = check_long() ? 1 : 3;
+    for (size_t i = 0; i < 15; i++) {
+        meet_everywhere(
+            &(meeting){.mapped = 1, .there = 3, .deeds = {deeds[i / 3], deeds[i % 3]}});
+    }
+}
+
 static void after_a_power_cut(void)
 {
     static const int errnos[] = {0, EIO, ENOSPC};
     static const enum deed deeds[] = {READ, WRITE, WRITE_MORE};
     for (size_t i = 0; i < 9; i++) {
         for (int mapped = 0; mapped < 2; mapped++) {
-            step = check_long() ? 1 : 2;
+            step = check_long() ? 1 : 13;
             meet_everywhere(&(meeting){.mapped = mapped,
                                        .there = 2,
                                        .as = errnos[i / 3],
@@ -410,9 +433,9 @@ static void after_a_power_cut(void)
     }
 }
 
-static const check_case cases[] = {CASE(in_files), CASE(without_maps),
+static const check_case cases[] = {CASE(in_files),         CASE(without_maps),
                                    CASE(in_shared_memory), CASE(reasons),
-                                   CASE(after_a_power_cut)};
+                                   CASE(half_made),        CASE(after_a_power_cut)};
 
 int main(int argc, char **argv)
 {

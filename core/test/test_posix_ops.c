@@ -110,6 +110,12 @@ static void writes(int shared, int mapped)
     ops->unlock(b.storage, &none);
     ops->unpin(b.storage);
     ops->unlock(b.storage, &none); /* it has it no more */
+    /* And takes nothing back. */
+    ops->rewind(b.storage, 7, 4);
+    CHECK_TEXT(read_from(&b, 7), "something");
+    ops->rewind(b.storage, 7, 0);
+    CHECK_TEXT(read_from(&b, 7), "something");
+    bench_reopen(&b);
 
     /* Known and not written by who writes now: it is another's, and made anew. */
     CHECK_INT(ops->lock(b.storage, 0, &b.err), LKV_OK);
@@ -352,6 +358,134 @@ static void read_only(void)
     }
 }
 
+/* A store that is being removed, and made again, for ever. */
+static int no_links(void *ctx, int file, unsigned *links)
+{
+    (void)ctx;
+    (void)file;
+    *links = 0;
+    return 0;
+}
+
+static int is_there(void *ctx, const char *path, unsigned mode)
+{
+    (void)ctx;
+    (void)path;
+    (void)mode;
+    return EEXIST;
+}
+
+static int has_lock(void *ctx, const char *path, int shared,
+                    int (*each)(void *arg, const char *name), void *arg)
+{
+    (void)ctx;
+    (void)path;
+    (void)shared;
+    return each(arg, "lock");
+}
+
+static void others_at_it(void)
+{
+    const lkv_os_shared *right;
+    lkv_os_shared shared;
+    lkv_storage *storage;
+    int made = 77;
+    bench b;
+
+    bench_open(&b, 0, 1);
+    bench_reopen(&b);
+    right = b.os.os.shared;
+    shared = *right;
+    shared.links = no_links;
+    b.os.os.shared = &shared;
+    CHECK_INT(lkv_refresh(b.store, &b.err), LKV_CANTOPEN);
+    CHECK_HAS(b.err.text, "it is being removed");
+    CHECK_SIZE(b.os.open_files, 0);
+
+    b.options.path = "/nonexistent/kv";
+    CHECK_INT(lkv_storage_posix_open(&b.os.os, &b.options, &storage), LKV_OK);
+    shared.make_directory = is_there;
+    shared.list = has_lock;
+    b.os.os.shared = &shared;
+    CHECK_INT(lkv_storage_posix_make(storage, &made, &b.err), LKV_CANTOPEN);
+    CHECK_HAS(b.err.text, "others make and remove it");
+    CHECK_INT(made, 0);
+    lkv_storage_posix_close(storage);
+    b.options.path = b.path;
+    b.os.os.shared = right;
+    bench_close(&b);
+}
+
+/* With sync=full a segment grows in steps of zeros, and not beyond its end. */
+static void grows_to_its_end(void)
+{
+    bench b;
+    bench_open(&b, 0, 1);
+    bench_reopen(&b);
+    b.storage->segment = 100 << 10;
+    for (unsigned i = 0; i < 18; i++) {
+        CHECK_INT(lkv_begin(b.store, 0, &b.err), LKV_OK);
+        CHECK_INT(put_filler(b.store, "a", 5000, i), LKV_OK);
+        prepare_and_commit(b.store);
+        if (i == 1) {
+            CHECK_INT(directory_size(b.path, "00000001"), 64 << 10);
+        }
+    }
+    CHECK_INT(directory_size(b.path, "00000001"), 100 << 10);
+    CHECK_INT(lkv_verify(b.store, NULL, NULL, &b.err), LKV_OK);
+    bench_close(&b);
+}
+
+/* What is mapped stays readable when its file is gone; there is no more of it. */
+static void removed_under_a_reader(void)
+{
+    lkv_bytes view;
+    bench b;
+    bench_open(&b, 0, 1);
+    commit_text(b.store, "a", "1");
+    bench_reopen(&b);
+    CHECK_INT(lkv_refresh(b.store, &b.err), LKV_OK);
+    lkv_posix_close_file(lkv_posix_of(b.storage),
+                         lkv_posix_find(lkv_posix_of(b.storage), 1));
+    remove_file(&b, "00000001");
+    CHECK_TEXT(get_text(b.store, "a"), "1");
+    CHECK_INT(b.storage->ops->read(b.storage, 1, 1 << 20, 10, &view, &b.err), LKV_OK);
+    CHECK_SIZE(view.size, 0);
+    CHECK_TEXT(get_text(b.store, "a"), "1");
+    bench_close(&b);
+}
+
+/* A root that was written with sync=off counts after a restart as well, and the durable
+ * one before it goes. */
+static void newest_root_is_not_durable(void)
+{
+    bench b;
+    bench_open(&b, 0, 1);
+    commit_text(b.store, "a", "1");
+    bench_reopen(&b);
+    b.storage->segment = 1 << 12;
+    lkv_sync_fallback(b.store, LKV_SYNC_OFF);
+    for (unsigned i = 0; i < 5; i++) {
+        CHECK_INT(lkv_begin(b.store, 0, &b.err), LKV_OK);
+        CHECK_INT(put_filler(b.store, "b", 1500, i), LKV_OK);
+        prepare_and_commit(b.store);
+    }
+    bench_reopen(&b);
+    lkv_sync_fallback(b.store, LKV_SYNC_OFF);
+    b.os.boots = 1;
+    CHECK_INT(lkv_refresh(b.store, &b.err), LKV_OK);
+    CHECK_SIZE(lkv_count(b.store), 2);
+    commit_text(b.store, "c", "3");
+    CHECK_SIZE(lkv_count(b.store), 3);
+    bench_reopen(&b);
+    b.os.boots = 2;
+    CHECK_INT(lkv_refresh(b.store, &b.err), LKV_OK);
+    CHECK_SIZE(lkv_count(b.store), 3);
+    CHECK_TEXT(get_text(b.store, "c"), "3");
+    CHECK_INT(lkv_verify(b.store, NULL, NULL, &b.err), LKV_OK);
+    bench_close(&b);
+}
+
 static const check_case cases[] = {CASE(writes_out_of_turn),
                                    CASE(cached),
                                    CASE(own_files_in_a_directory),
@@ -359,7 +493,11 @@ static const check_case cases[] = {CASE(writes_out_of_turn),
                                    CASE(roots_missing),
                                    CASE(relative_path),
                                    CASE(long_path),
-                                   CASE(read_only)};
+                                   CASE(read_only),
+                                   CASE(others_at_it),
+                                   CASE(grows_to_its_end),
+                                   CASE(removed_under_a_reader),
+                                   CASE(newest_root_is_not_durable)};
 
 int main(int argc, char **argv)
 {
