@@ -157,7 +157,7 @@ static void cut_short(void)
     layers_small(&f);
     objects_take(&all, &f);
     for (size_t i = 0; i < all.count; i++) {
-        for (size_t k = 0; k < all.bytes[i].size && check_failures() == 0; k += 29) {
+        for (size_t k = 0; k < all.bytes[i].size && check_failures() == 0; k += 5) {
             lkv_store *store = reader(&f);
             layers_put_object(f.memory, all.number[i],
                               (lkv_bytes){all.bytes[i].data, k});
