@@ -228,8 +228,44 @@ static void another_record(void)
     fixture_close(&f);
 }
 
+/* Another store took its place, or nothing. */
+static void another_store(void)
+{
+    unsigned told = 0;
+    lkv_bytes root;
+    uint8_t *copy;
+    lkv_end end;
+    fixture f;
+
+    layers_small(&f);
+    for (uint64_t n = 1; n < 8; n++) {
+        lkv_error err = {0, ""};
+        storage_fault_arm(&f.fault, n, 0, LKV_ABSENT);
+        CHECK(lkv_verify(f.store, NULL, NULL, &err) != LKV_OK);
+        told += strcmp(err.text, "the log is empty") == 0;
+    }
+    storage_fault_arm(&f.fault, 0, 0, LKV_OK);
+    CHECK_SIZE(told, 1);
+    CHECK_TEXT(verified(f.store), "ok");
+    CHECK_INT(f.memory->ops->read_end(f.memory, &end, NULL), LKV_OK);
+    CHECK_INT(f.memory->ops->read_root(f.memory, &root, NULL), LKV_OK);
+    copy = malloc(root.size);
+    if (copy == NULL) {
+        abort();
+    }
+    memcpy(copy, root.data, root.size);
+    copy[9] ^= 1;
+    lkv_format_u32(copy + root.size - 4, lkv_crc32(0, copy, root.size - 4));
+    CHECK_INT(f.memory->ops->write_root(f.memory, end.generation,
+                                        (lkv_bytes){copy, root.size}, NULL),
+              LKV_OK);
+    CHECK_TEXT(verified(f.store), "root: it is of another store");
+    free(copy);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {CASE(cut_short), CASE(another_object),
-                                   CASE(another_record)};
+                                   CASE(another_record), CASE(another_store)};
 
 int main(int argc, char **argv)
 {

@@ -455,6 +455,53 @@ static void removed_under_a_reader(void)
     bench_close(&b);
 }
 
+/* Behind the end stands what looks like a commit; only one that can be of this store
+ * and vouches for what is not there makes it damage. */
+static void torn_commits(void)
+{
+    for (int way = 0; way < 6; way++) {
+        uint8_t bytes[LKV_COMMIT_SIZE];
+        lkv_commit_record commit;
+        size_t last = sizeof(bytes);
+        char path[600];
+        uint64_t end;
+        int file;
+        bench b;
+
+        bench_open(&b, 0, way % 2);
+        commit_text(b.store, "a", "1");
+        end = b.store->log.at.offset;
+        commit = (lkv_commit_record){
+            .revision =
+                way == 1 ? b.store->log.at.revision : b.store->log.at.revision + 1,
+            .covered = way == 2 ? end + 300 : 10,
+            .synced_end = way == 3   ? end - LKV_SEGMENT_HEADER
+                          : way == 4 ? end + 300
+                                     : end - LKV_SEGMENT_HEADER + 15};
+        lkv_format_commit(bytes, &commit);
+        bytes[LKV_COMMIT_SIZE - 1] ^= way == 5;
+        snprintf(path, sizeof(path), "%s/00000001", b.path);
+        bench_reopen(&b);
+        file = open(path, O_RDWR);
+        CHECK_INT(pwrite(file, bytes, sizeof(bytes), (off_t)end + 15), sizeof(bytes));
+        (void)close(file);
+        b.os.boots = 1;
+        if (way == 0) {
+            CHECK_INT(lkv_refresh(b.store, &b.err), LKV_CORRUPT);
+            CHECK_HAS(b.err.text, "a commit behind it says that it had been synced");
+        } else {
+            CHECK_INT(lkv_refresh(b.store, &b.err), LKV_OK);
+            while (bytes[last - 1] == 0) {
+                last--; /* zeros at its end were never anything else */
+            }
+            CHECK_SIZE(lkv_storage_posix_torn(b.storage), 15 + last);
+            commit_text(b.store, "b", "2");
+            CHECK_TEXT(contents(b.store), "a=1 b=2");
+        }
+        bench_close(&b);
+    }
+}
+
 /* A root that was written with sync=off counts after a restart as well, and the durable
  * one before it goes. */
 static void newest_root_is_not_durable(void)
@@ -497,7 +544,8 @@ static const check_case cases[] = {CASE(writes_out_of_turn),
                                    CASE(others_at_it),
                                    CASE(grows_to_its_end),
                                    CASE(removed_under_a_reader),
-                                   CASE(newest_root_is_not_durable)};
+                                   CASE(newest_root_is_not_durable),
+                                   CASE(torn_commits)};
 
 int main(int argc, char **argv)
 {

@@ -410,28 +410,42 @@ static void texts(void)
     fixture_close(&f);
 }
 
-/* Long descriptions are shown where they differ. */
-static void long_descriptions(void)
+/* Long descriptions are shown where they differ, and from their beginning otherwise. */
+static void check_descriptions(const char *given, const char *own, const char *text)
 {
-    char one[201], two[202];
     export out;
     fixture f, g, h;
+    layers_open(&f);
+    open_other(&g, &f, given);
+    open_other(&h, &f, own);
+    take_serial(g.store, &out);
+    check_refused(&h, &out, text);
+    free(out.bytes);
+    fixture_close(&h);
+    fixture_close(&g);
+    fixture_close(&f);
+}
+
+static void long_descriptions(void)
+{
+    char one[201], two[202], text[300];
 
     memset(one, 'd', sizeof(one) - 1);
     one[sizeof(one) - 1] = '\0';
     memcpy(two, one, sizeof(one));
     memcpy(two + 200, "e", 2);
-    layers_open(&f);
-    open_other(&g, &f, one);
-    open_other(&h, &f, two);
-    take_serial(g.store, &out);
-    check_refused(&h, &out,
-                  "it is of ...dddddddddddddddddddd, and this is "
-                  "...dddddddddddddddddddde");
-    free(out.bytes);
-    fixture_close(&h);
-    fixture_close(&g);
-    fixture_close(&f);
+    check_descriptions(one, two,
+                       "it is of ...dddddddddddddddddddd, and this is "
+                       "...dddddddddddddddddddde");
+    check_descriptions(two, one,
+                       "it is of ...dddddddddddddddddddde, and this is "
+                       "...dddddddddddddddddddd");
+    check_descriptions("", "own", "it is of , and this is own");
+    check_descriptions("given", "", "it is of given, and this is ");
+    snprintf(text, sizeof(text), "it is of short, and this is %.90s", one);
+    check_descriptions("short", one, text);
+    snprintf(text, sizeof(text), "it is of %.90s, and this is short", one);
+    check_descriptions(one, "short", text);
 }
 
 /* The caller has a say, and changes nothing by it. */

@@ -424,6 +424,72 @@ static void a_key_is_missing(void)
     fixture_close(&f);
 }
 
+/* The export with another root, which is right by itself. */
+static void check_root_refused(fixture *f, const export *from, int way)
+{
+    lkv_bytes all = {from->bytes + 12, lkv_format_get_u32(from->bytes + 8)};
+    size_t rest = from->size - 8 - 12 - all.size, size;
+    lkv_segment segments[8];
+    lkv_part parts[4];
+    lkv_run runs[8];
+    lkv_gone gone = {LKV_RUN_FIRST, 1};
+    export other = {.bytes = malloc(from->size + 500)};
+    const char *why;
+    lkv_root root;
+
+    if (other.bytes == NULL) {
+        abort();
+    }
+    CHECK_INT(lkv_format_parse_root(all, &root, &why), LKV_OK);
+    CHECK(root.segments <= 8 && root.parts <= 4 && root.runs <= 8);
+    for (uint32_t i = 0; i < root.segments; i++) {
+        lkv_format_root_segment(all, i, &segments[i]);
+    }
+    for (uint32_t i = 0; i < root.parts; i++) {
+        lkv_format_root_part(all, &root, i, &parts[i]);
+    }
+    for (uint32_t i = 0; i < root.runs; i++) {
+        lkv_format_root_run(all, &root, i, &runs[i]);
+    }
+    root.merges = way == 1;
+    root.gone = way == 2;
+    root.pass.out = way == 3;
+    root.pass.to = way == 4 ? segments[1].base : 0;
+    root.meta = (lkv_bytes){"x", way == 5};
+    root.block *= way == 6 ? 2 : 1;
+    root.tail.segment = way == 7 ? segments[0].number : root.tail.segment;
+    size = lkv_format_root_size(&root);
+    memcpy(other.bytes, from->bytes, 8);
+    lkv_format_u32(other.bytes + 8, (uint32_t)size);
+    lkv_format_root(other.bytes + 12, &root, segments, parts, parts, runs, runs, &gone);
+    memcpy(other.bytes + 12 + size, from->bytes + 12 + all.size, rest);
+    other.size = 12 + size + rest + 8;
+    lkv_format_u64(other.bytes + other.size - 8,
+                   lkv_hash_once(other.bytes, other.size - 8));
+    if (way == 0) {
+        CHECK_BYTES(other.bytes, other.size, from->bytes, from->size);
+    } else {
+        check_refused(f, &other, "index: ");
+    }
+    free(other.bytes);
+}
+
+/* What is under way, gone or described is of no index. */
+static void roots_of_no_index(void)
+{
+    export out;
+    fixture f;
+    layers_small(&f);
+    take_export(f.store, &out);
+    for (int way = 0; way < 8; way++) {
+        check_root_refused(&f, &out, way);
+    }
+    import_and_commit(&f, &out);
+    check_good(&f, summary(f.store));
+    free(out.bytes);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {CASE(there_and_back),
                                    CASE(older_than_the_log),
                                    CASE(in_place_of_damage),
@@ -435,7 +501,8 @@ static const check_case cases[] = {CASE(there_and_back),
                                    CASE(compacted_since),
                                    CASE(another_history),
                                    CASE(every_byte_of_the_blocks),
-                                   CASE(a_key_is_missing)};
+                                   CASE(a_key_is_missing),
+                                   CASE(roots_of_no_index)};
 
 int main(int argc, char **argv)
 {

@@ -281,6 +281,20 @@ static void wrong_runs(void)
     add(&all, 2, "a", find_entry(&all, "g")->place);
     check_wrong_run(&f, 2, &all, ": the keys do not ascend");
 
+    for (int i = 0; i < 5; i++) { /* entries of no record */
+        take_entries(&f, &f.store->log.runs->run[2], &all);
+        place = find_entry(&all, i == 1 ? "b" : "g")->place;
+        place.loc += i == 0 ? place.size : 0; /* the commit behind it, or anything */
+        place.loc &= i == 1 ? ~LKV_LOC_TOMBSTONE : ~(lkv_loc)0;
+        place.loc ^= i == 2 ? 1ull << 61 : 0;
+        add(&all, 1, i == 3 ? "cc" : "c", place);
+        find_entry(&all, i == 3 ? "cc" : "c")->place.loc += i == 4 ? 3 : 0;
+        check_wrong_run(&f, 2, &all,
+                        i == 0 || i == 4
+                            ? "segment "
+                            : "run 8 has another key or kind than the record");
+    }
+
     /* A key that the base has may not be hidden by what the oldest run does not know.
      */
     take_entries(&f, &f.store->log.runs->run[0], &all);
@@ -297,6 +311,14 @@ static void wrong_runs(void)
     f.store->log.runs->tail.chain++;
     CHECK_HAS(verified(f.store), "root: the tail does not fit the log");
     f.store->log.runs->tail.chain--;
+    f.store->log.at.chain++;
+    CHECK_HAS(verified(f.store),
+              "the log does not end in the commit that was published");
+    f.store->log.at.chain--;
+    f.store->log.at.revision++;
+    CHECK_HAS(verified(f.store),
+              "the log does not end in the commit that was published");
+    f.store->log.at.revision--;
     CHECK_TEXT(verified(f.store), "ok");
     fixture_close(&f);
 }
