@@ -228,6 +228,50 @@ static void another_record(void)
     fixture_close(&f);
 }
 
+/* The open segment is cut where a transaction has written some of its records. */
+static void cut_in_a_transaction(void)
+{
+    char key[16];
+    fixture f;
+    lkv_bytes object;
+    uint32_t number;
+
+    layers_small(&f);
+    f.storage->segment = 1 << 16;
+    f.store->flush_size = 1 << 16;
+    begin(f.store);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(key, sizeof(key), "k%02u", i);
+        CHECK_INT(put_filler(f.store, key, 25, i), LKV_OK);
+    }
+    number = f.store->log.segments[f.store->log.count - 1].number;
+    object = layers_object(f.memory, number);
+    CHECK(object.size > 500);
+    for (size_t k = 0; k <= object.size; k++) {
+        unsigned wrong = 0;
+        layers_put_object(f.memory, number, (lkv_bytes){object.data, k});
+        for (unsigned i = 0; i < 40; i++) {
+            lkv_error err = {0, ""};
+            lkv_row row;
+            int rc;
+            snprintf(key, sizeof(key), "k%02u", i);
+            rc = lkv_get(f.store, text_bytes(key), &row, &err);
+            wrong += rc == LKV_CORRUPT;
+            CHECK(rc == LKV_OK || rc == LKV_CORRUPT);
+            if (rc == LKV_OK) {
+                CHECK_BYTES(row.value.data, row.value.size, filler(25, i).data, 25);
+            } else {
+                CHECK_HAS(err.text, "cut short");
+            }
+        }
+        CHECK((wrong > 0) == (k < object.size));
+    }
+    lkv_rollback(f.store);
+    CHECK_TEXT(contents(f.store), LAYERS_SMALL);
+    free((void *)(uintptr_t)object.data);
+    fixture_close(&f);
+}
+
 /* Another store took its place, or nothing. */
 static void another_store(void)
 {
@@ -265,7 +309,8 @@ static void another_store(void)
 }
 
 static const check_case cases[] = {CASE(cut_short), CASE(another_object),
-                                   CASE(another_record), CASE(another_store)};
+                                   CASE(another_record), CASE(cut_in_a_transaction),
+                                   CASE(another_store)};
 
 int main(int argc, char **argv)
 {

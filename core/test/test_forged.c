@@ -67,6 +67,33 @@ static void look_up(lkv_store *store, const char *key)
     lkv_cursor_close(cursor);
 }
 
+static int each_object(void *arg, const lkv_object *object)
+{
+    (void)arg;
+    return object->bytes > 0 || object->keys == 0 ? LKV_OK : LKV_FAILED;
+}
+
+static int count_bytes(void *arg, lkv_bytes bytes)
+{
+    *(uint64_t *)arg += bytes.size;
+    return LKV_OK;
+}
+
+static void give_out(lkv_store *store)
+{
+    lkv_error err = {0, ""};
+    uint64_t bytes = 0;
+    lkv_stats stats;
+    int rc = lkv_list(store, each_object, NULL, &err);
+    CHECK(rc == LKV_OK || rc == LKV_CORRUPT || rc == LKV_FAILED);
+    rc = lkv_measure(store, &stats, &err);
+    CHECK(rc == LKV_OK || rc == LKV_CORRUPT);
+    rc = lkv_serialize(store, count_bytes, &bytes, &err);
+    CHECK(rc == LKV_OK || rc == LKV_CORRUPT);
+    rc = lkv_export(store, count_bytes, &bytes, &err);
+    CHECK(rc == LKV_OK || rc == LKV_CORRUPT);
+}
+
 /* Everything that can be done with the store, with a new handle. */
 static void use(fixture *f)
 {
@@ -90,6 +117,7 @@ static void use(fixture *f)
         look_up(store, "dddddddddddd");
         look_up(store, "e");
         look_up(store, "zz");
+        give_out(store);
         rc = lkv_begin(store, 0, &err);
     }
     if (rc == LKV_OK) {

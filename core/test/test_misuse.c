@@ -5,6 +5,7 @@
 #include "exports.h"
 #include "layers.h"
 #include "onefile.h"
+#include "part.h"
 #include "store.h"
 
 #include <stdlib.h>
@@ -186,6 +187,34 @@ static void without_a_text(void)
     fixture_close(&f);
 }
 
+/* A cursor that stands nowhere, and one that cannot turn round without memory. */
+static void cursors(void)
+{
+    lkv_base_cursor base;
+    lkv_cursor *cursor;
+    lkv_bytes value;
+    fixture f;
+
+    layers_small(&f);
+    CHECK_INT(lkv_cursor_open(f.store, &cursor), LKV_OK);
+    CHECK_INT(lkv_cursor_tag(cursor), 0);
+    CHECK_INT(lkv_cursor_value(cursor, &value, &f.err), LKV_ABSENT);
+    CHECK_INT(lkv_cursor_next(cursor, &f.err), LKV_ABSENT);
+    CHECK_INT(lkv_cursor_first(cursor, &f.err), LKV_OK);
+    CHECK_INT(lkv_cursor_next(cursor, &f.err), LKV_OK);
+    os_fault_arm(&f.os, 1, 1);
+    CHECK_INT(lkv_cursor_prev(cursor, &f.err), LKV_NOMEM);
+    os_fault_arm(&f.os, 0, 0);
+    CHECK_INT(lkv_cursor_first(cursor, &f.err), LKV_OK);
+    CHECK_BYTES(lkv_cursor_key(cursor).data, lkv_cursor_key(cursor).size, "a", 1);
+    lkv_cursor_close(cursor);
+    lkv_base_init(&base, &f.store->log, f.store->log.runs);
+    CHECK_INT(lkv_base_next(&base, &f.err), LKV_ABSENT);
+    CHECK_INT(lkv_base_prev(&base, &f.err), LKV_ABSENT);
+    lkv_base_free(&base);
+    fixture_close(&f);
+}
+
 /* No part or run can be made any more. */
 static void numbers_used_up(void)
 {
@@ -239,10 +268,15 @@ static void blocks_used_up(void)
     fixture_close(&f);
 }
 
-static const check_case cases[] = {CASE(without_a_transaction), CASE(sync_is_kept),
-                                   CASE(begins_here),           CASE(begins_elsewhere),
-                                   CASE(nothing_to_prepare),    CASE(without_a_text),
-                                   CASE(numbers_used_up),       CASE(blocks_used_up)};
+static const check_case cases[] = {CASE(without_a_transaction),
+                                   CASE(sync_is_kept),
+                                   CASE(begins_here),
+                                   CASE(begins_elsewhere),
+                                   CASE(nothing_to_prepare),
+                                   CASE(without_a_text),
+                                   CASE(cursors),
+                                   CASE(numbers_used_up),
+                                   CASE(blocks_used_up)};
 
 int main(int argc, char **argv)
 {

@@ -455,6 +455,31 @@ static void removed_under_a_reader(void)
     bench_close(&b);
 }
 
+/* What was prepared and is not named when the lock is given back never was. */
+static void prepared_in_vain(void)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        lkv_end before;
+        bench b;
+        bench_open(&b, 0, kind);
+        commit_text(b.store, "a", "1");
+        CHECK_INT(b.storage->ops->read_end(b.storage, &before, &b.err), LKV_OK);
+        CHECK_INT(lkv_begin(b.store, 0, &b.err), LKV_OK);
+        CHECK_INT(put_text(b.store, "b", "2"), LKV_OK);
+        CHECK_INT(lkv_prepare(b.store, &b.err), LKV_OK);
+        b.storage->ops->unlock(b.storage, &before);
+        bench_reopen(&b);
+        CHECK_INT(lkv_refresh(b.store, &b.err), LKV_OK);
+        CHECK_TEXT(contents(b.store), "a=1");
+        commit_text(b.store, "c", "3");
+        bench_reopen(&b);
+        b.os.boots = 1;
+        CHECK_INT(lkv_refresh(b.store, &b.err), LKV_OK);
+        CHECK_TEXT(contents(b.store), "a=1 c=3");
+        bench_close(&b);
+    }
+}
+
 /* Behind the end stands what looks like a commit; only one that can be of this store
  * and vouches for what is not there makes it damage. */
 static void torn_commits(void)
@@ -545,6 +570,7 @@ static const check_case cases[] = {CASE(writes_out_of_turn),
                                    CASE(grows_to_its_end),
                                    CASE(removed_under_a_reader),
                                    CASE(newest_root_is_not_durable),
+                                   CASE(prepared_in_vain),
                                    CASE(torn_commits)};
 
 int main(int argc, char **argv)

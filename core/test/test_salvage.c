@@ -239,6 +239,48 @@ static void other_headers(void)
     }
 }
 
+/* Behind damage stands a record, and behind that one which no log has, or a commit that
+ * is not of this past: what leads there is not believed. */
+static void leads_to_what_cannot_be(void)
+{
+    for (int way = 0; way < 3; way++) {
+        uint8_t moved[LKV_RECORD_HEADER + LKV_MOVED_SIZE + 2];
+        report said = {0};
+        lkv_end end;
+        fixture f;
+        craft c;
+
+        craft_begin(&c);
+        craft_record(&c, LKV_KIND_PUT, "a", "1"); /* 64 to 79; the commit to 148 */
+        craft_commit(&c, 1);
+        craft_record(&c, LKV_KIND_PUT, "b", "2"); /* 148 to 163 */
+        craft_record(&c, LKV_KIND_PUT, "c", "3"); /* 163 to 178 */
+        if (way == 1) {
+            lkv_format_moved(moved, 0, text_bytes("d"), text_bytes("4"), 1, 1);
+            craft_bytes(&c, (lkv_bytes){moved, sizeof(moved)}, 1);
+        }
+        c.commit.revision += way == 2 ? 7 : 0;
+        craft_commit(&c, 3);
+        craft_end(&c);
+        end = c.image.end;
+        c.image.end.revision -= way == 2 ? 7 : 0;
+        *image_at(&c.image, 1, 148 + 5) ^= 0x40; /* the length of b's key */
+        fixture_open(&f, 64);
+        image_put(&c.image, f.memory);
+        recover(&f, &said);
+        CHECK_TEXT(get_text(f.store, "a"), "1");
+        CHECK_TEXT(get_text(f.store, "b"), NULL);
+        CHECK_TEXT(get_text(f.store, "c"), way == 0 ? "3" : NULL);
+        CHECK_TEXT(get_text(f.store, "d"), NULL);
+        CHECK_INT(end.segment, 1);
+        CHECK_TEXT(said.text, way == 0   ? "segment 1: 148+15 a..c"
+                              : way == 1 ? "segment 1: 148+61 a..-"
+                                         : "segment 1: 148+99 a..-");
+        image_free(&c.image);
+        fixture_close(&f);
+    }
+}
+
 static void nothing_is_wrong(void)
 {
     store_image before, after;
@@ -281,9 +323,10 @@ static void strays(void)
     fixture_close(&f);
 }
 
-static const check_case cases[] = {CASE(every_byte), CASE(every_byte_without_places),
-                                   CASE(every_block), CASE(other_headers),
-                                   CASE(nothing_is_wrong), CASE(strays)};
+static const check_case cases[] = {
+    CASE(every_byte),    CASE(every_byte_without_places), CASE(every_block),
+    CASE(other_headers), CASE(leads_to_what_cannot_be),   CASE(nothing_is_wrong),
+    CASE(strays)};
 
 int main(int argc, char **argv)
 {
