@@ -205,8 +205,8 @@ static void another_record(void)
                lkv_format_parse(bytes + at, size - at, &record, &need, &why) ==
                    LKV_OK) {
             static const uint8_t zeros[100];
-            uint8_t was[200];
-            if (record.size > sizeof(was) || record.size > sizeof(zeros)) {
+            uint8_t was[sizeof(zeros)];
+            if (record.size > sizeof(was)) {
                 break;
             }
             memcpy(was, bytes + at, record.size);

@@ -250,6 +250,21 @@ typedef struct meeting {
     enum deed deeds[2];
 } meeting;
 
+static void prepare(const meeting *m, const char *path,
+                    const lkv_posix_options *options)
+{
+    if (m->there == 3) {
+        char lock[400];
+        int file = -1;
+        snprintf(lock, sizeof(lock), "%s/lock", path);
+        CHECK_INT(mkdir(path, 0700), 0);
+        CHECK_INT(lkv_os_posix_files.open(NULL, lock, LKV_OS_CREATE, &file), 0);
+        (void)close(file);
+    } else if (m->there) {
+        fill(options);
+    }
+}
+
 /* Whether that call was made. */
 static int meet(const meeting *m, uint64_t n)
 {
@@ -271,16 +286,7 @@ static int meet(const meeting *m, uint64_t n)
     if (m->shared) {
         snprintf(path, sizeof(path), "/litekv-meets.%d.%u", (int)getpid(), ++meetings);
     }
-    if (m->there == 3) {
-        char lock[400];
-        int file = -1;
-        snprintf(lock, sizeof(lock), "%s/lock", path);
-        CHECK_INT(mkdir(path, 0700), 0);
-        CHECK_INT(lkv_os_posix_files.open(NULL, lock, LKV_OS_CREATE, &file), 0);
-        (void)close(file);
-    } else if (m->there) {
-        fill(&options);
-    }
+    prepare(m, path, &options);
     actor_init(&a[0], &options, m->deeds[0], "x");
     actor_init(&a[1], &options, m->deeds[1], "y");
     if (m->there == 2) {

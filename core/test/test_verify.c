@@ -238,6 +238,29 @@ static void check_wrong_run(fixture *f, uint32_t which, const entries *all,
     layers_small(f);
 }
 
+static void entries_of_no_record(void)
+{
+    lkv_place place;
+    entries all;
+    fixture f;
+
+    layers_small(&f);
+    for (int i = 0; i < 5; i++) {
+        take_entries(&f, &f.store->log.runs->run[2], &all);
+        place = find_entry(&all, i == 1 ? "b" : "g")->place;
+        place.loc += i == 0 ? place.size : 0; /* the commit behind it, or anything */
+        place.loc &= i == 1 ? ~LKV_LOC_TOMBSTONE : ~(lkv_loc)0;
+        place.loc ^= i == 2 ? 1ull << 61 : 0;
+        add(&all, 1, i == 3 ? "cc" : "c", place);
+        find_entry(&all, i == 3 ? "cc" : "c")->place.loc += i == 4 ? 3 : 0;
+        check_wrong_run(&f, 2, &all,
+                        i == 0 || i == 4
+                            ? "segment "
+                            : "run 8 has another key or kind than the record");
+    }
+    fixture_close(&f);
+}
+
 static void wrong_runs(void)
 {
     lkv_place place;
@@ -280,20 +303,6 @@ static void wrong_runs(void)
     take_entries(&f, &f.store->log.runs->run[2], &all);
     add(&all, 2, "a", find_entry(&all, "g")->place);
     check_wrong_run(&f, 2, &all, ": the keys do not ascend");
-
-    for (int i = 0; i < 5; i++) { /* entries of no record */
-        take_entries(&f, &f.store->log.runs->run[2], &all);
-        place = find_entry(&all, i == 1 ? "b" : "g")->place;
-        place.loc += i == 0 ? place.size : 0; /* the commit behind it, or anything */
-        place.loc &= i == 1 ? ~LKV_LOC_TOMBSTONE : ~(lkv_loc)0;
-        place.loc ^= i == 2 ? 1ull << 61 : 0;
-        add(&all, 1, i == 3 ? "cc" : "c", place);
-        find_entry(&all, i == 3 ? "cc" : "c")->place.loc += i == 4 ? 3 : 0;
-        check_wrong_run(&f, 2, &all,
-                        i == 0 || i == 4
-                            ? "segment "
-                            : "run 8 has another key or kind than the record");
-    }
 
     /* A key that the base has may not be hidden by what the oldest run does not know.
      */
@@ -563,11 +572,12 @@ static void wrong_header(void)
     fixture_close(&f);
 }
 
-static const check_case cases[] = {CASE(every_byte),   CASE(every_byte_of_the_root),
-                                   CASE(wrong_runs),   CASE(oldest_run),
-                                   CASE(wrong_memory), CASE(wrong_parts),
-                                   CASE(wrong_lists),  CASE(wrong_merge),
-                                   CASE(strays),       CASE(wrong_header)};
+static const check_case cases[] = {CASE(every_byte),  CASE(every_byte_of_the_root),
+                                   CASE(wrong_runs),  CASE(entries_of_no_record),
+                                   CASE(oldest_run),  CASE(wrong_memory),
+                                   CASE(wrong_parts), CASE(wrong_lists),
+                                   CASE(wrong_merge), CASE(strays),
+                                   CASE(wrong_header)};
 
 int main(int argc, char **argv)
 {
