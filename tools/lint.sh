@@ -56,7 +56,8 @@ tidy() {
     # The inner shell expands these.
     # shellcheck disable=SC2016
     xargs -r -n 1 -P 2 sh -c '
-        clang-tidy --quiet "$@" -- -std=c11 -D_GNU_SOURCE -Icore -Iext >"$0.$$" 2>&1 ||
+        case $1 in fuzz/*) core=-DSQLITE_CORE ;; *) core= ;; esac
+        clang-tidy --quiet "$1" -- -std=c11 -D_GNU_SOURCE -Icore -Iext $core >"$0.$$" 2>&1 ||
             grep -Ev "^[0-9]+ warnings? |^Suppressed |^Use -header" "$0.$$"
         true' "$scratch/tidy" <"$scratch/files"
 }

@@ -368,7 +368,8 @@ static void pairs(int shared, int mapped, uint64_t few)
     for (enum deed first = MAKE; first < DEEDS; first++) {
         for (size_t i = 0; i < 3; i++) {
             step = check_long() ? 1 : first < WRITE ? few + 1 : few * 12 + 5;
-            for (int has_open = 0; has_open <= (first >= READ); has_open++) {
+            int reads = first >= READ ? 1 : 0;
+            for (int has_open = 0; has_open <= reads; has_open++) {
                 meet_everywhere(&(meeting){.shared = shared,
                                            .mapped = mapped,
                                            .there = 1,
