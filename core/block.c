@@ -258,8 +258,8 @@ int lkv_block_bounds(const lkv_block *block, uint32_t group, size_t *begin, size
     const uint8_t *at = block->bytes + block->table + (size_t)group * 4;
     *begin = lkv_format_get_u32(at);
     *end = group + 1 < block->restarts ? lkv_format_get_u32(at + 4) : block->table;
-    return *begin >= LKV_BLOCK_HEADER && *begin < *end && *end <= block->table &&
-                   (group > 0 || *begin == LKV_BLOCK_HEADER)
+    return *end <= block->table && (group == 0 ? *begin == LKV_BLOCK_HEADER
+                                               : *begin >= LKV_BLOCK_HEADER)
                ? LKV_OK
                : LKV_CORRUPT;
 }

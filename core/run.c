@@ -457,7 +457,6 @@ int lkv_run_seek(lkv_run_cursor *cursor, lkv_bytes key, enum lkv_seek how,
         if (cursor->at < cursor->count && !(equal && how == LKV_SEEK_GT)) {
             return LKV_OK;
         }
-        cursor->at -= !equal; /* the last one that is below */
         return lkv_run_next(cursor, err);
     }
     return equal && how == LKV_SEEK_LE ? LKV_OK : lkv_run_prev(cursor, err);

@@ -339,6 +339,62 @@ static void keys_that_share_too_much(void)
     bench_close(&b);
 }
 
+/* A word of the first block says something else: a walk comes to that. */
+static void check_lie(bench *b, size_t where, uint32_t word)
+{
+    uint8_t *at = bytes_of(b);
+    uint32_t old = lkv_format_get_u32(at + where);
+    lkv_run_cursor cursor;
+    int rc;
+
+    CHECK(old != word);
+    lkv_format_u32(at + where, word);
+    seal_block(b, 0);
+    lkv_run_cursor_init(&cursor, b->storage, &b->os.os, &b->run);
+    rc = lkv_run_first(&cursor, &b->err);
+    while (rc == LKV_OK) {
+        rc = lkv_run_next(&cursor, &b->err);
+    }
+    CHECK_INT(rc, LKV_CORRUPT);
+    CHECK_TEXT(b->err.text, "run 1, block 0: malformed entry");
+    lkv_run_cursor_free(&cursor);
+    lkv_format_u32(at + where, old);
+    seal_block(b, 0);
+}
+
+/* Restarts that do not stand where groups of entries begin, and other counts of them.
+ */
+static void groups_that_lie(void)
+{
+    uint64_t random = 7;
+    uint32_t table;
+    uint8_t *at;
+    bench b;
+
+    bench_open(&b, 4057);
+    keys_make(&b.all, KEYS_NUMBERS, 3 * LKV_BLOCK_RESTART, &random);
+    CHECK_INT(bench_write(&b, NULL), LKV_OK);
+    at = bytes_of(&b);
+    table = lkv_format_get_u32(at + 16);
+    CHECK_INT(at[4], LKV_BLOCK_LEAF);
+    CHECK_INT(at[6], 3);
+    check_lie(&b, 8, 3 * LKV_BLOCK_RESTART - 1);
+    check_lie(&b, 8, 3 * LKV_BLOCK_RESTART + 1);
+    check_lie(&b, 8, 4 * LKV_BLOCK_RESTART);
+    check_lie(&b, 8, LKV_BLOCK_RESTART);
+    check_lie(&b, table, LKV_BLOCK_HEADER + 1);
+    check_lie(&b, table, LKV_BLOCK_HEADER - 1);
+    check_lie(&b, table + 4, LKV_BLOCK_HEADER);
+    check_lie(&b, table + 4, table);
+    check_lie(&b, table + 4, table + 1);
+    check_lie(&b, table + 4, UINT32_MAX);
+    check_lie(&b, table + 4, lkv_format_get_u32(at + table + 8));
+    check_lie(&b, table + 8, lkv_format_get_u32(at + table + 4));
+    check_lie(&b, table + 8, table - 1);
+    bench_check_all(&b, 1);
+    bench_close(&b);
+}
+
 /* A storage that has less of the run than the root says. */
 static void cut_short(void)
 {
@@ -357,13 +413,11 @@ static void cut_short(void)
     bench_close(&b);
 }
 
-static const check_case cases[] = {CASE(writing_fails_anywhere),
-                                   CASE(reading_fails_anywhere),
-                                   CASE(no_such_block),
-                                   CASE(every_byte),
-                                   CASE(hostile_runs),
-                                   CASE(keys_that_share_too_much),
-                                   CASE(cut_short)};
+static const check_case cases[] = {
+    CASE(writing_fails_anywhere), CASE(reading_fails_anywhere),
+    CASE(no_such_block),          CASE(every_byte),
+    CASE(hostile_runs),           CASE(keys_that_share_too_much),
+    CASE(groups_that_lie),        CASE(cut_short)};
 
 int main(int argc, char **argv)
 {

@@ -435,6 +435,7 @@ static void wrong_parts(void)
     index = lkv_part_index(part);
     take_entries(&f, &index, &all);
     take_keys(&f, &keys);
+    CHECK_SIZE(all.count, keys.count); /* no two begin in a quarter of such a block */
     CHECK(all.count > 2);
     put_fences(&f, part, &all, &keys, "none");
     CHECK_TEXT(verified(f.store), "ok");
