@@ -253,15 +253,12 @@ int lkv_block_group(const lkv_block *block, lkv_bytes key, uint32_t *group)
     return LKV_OK;
 }
 
-int lkv_block_bounds(const lkv_block *block, uint32_t group, size_t *begin, size_t *end)
+void lkv_block_bounds(const lkv_block *block, uint32_t group, size_t *begin,
+                      size_t *end)
 {
     const uint8_t *at = block->bytes + block->table + (size_t)group * 4;
     *begin = lkv_format_get_u32(at);
     *end = group + 1 < block->restarts ? lkv_format_get_u32(at + 4) : block->table;
-    return *end <= block->table && (group == 0 ? *begin == LKV_BLOCK_HEADER
-                                               : *begin >= LKV_BLOCK_HEADER)
-               ? LKV_OK
-               : LKV_CORRUPT;
 }
 
 /* The last restart whose key is <= `key`, or the first one. `*at` is behind its key,

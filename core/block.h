@@ -72,10 +72,9 @@ LKV_MUST_CHECK int lkv_block_child(const lkv_block *block, lkv_bytes key,
  * `key`, or the first of all. LKV_OK, LKV_CORRUPT. */
 LKV_MUST_CHECK int lkv_block_group(const lkv_block *block, lkv_bytes key,
                                    uint32_t *group);
-/* Where the entries of a group begin and end, in the block if not in this order.
- * LKV_OK, LKV_CORRUPT. */
-LKV_MUST_CHECK int lkv_block_bounds(const lkv_block *block, uint32_t group,
-                                    size_t *begin, size_t *end);
+/* Where the entries of a group begin and end, as the block says. */
+void lkv_block_bounds(const lkv_block *block, uint32_t group, size_t *begin,
+                      size_t *end);
 /* Whether a branch's keys may include one of such a hash. */
 int lkv_block_may_have(const lkv_block *block, uint64_t hash);
 /* The entry at `*at` (LKV_BLOCK_HEADER for the first); `*at` moves to the next one.

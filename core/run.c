@@ -271,8 +271,9 @@ static int load_group(lkv_run_cursor *cursor, uint32_t group, lkv_error *err)
                         : 0;
     size_t at, end;
     lkv_entry entry;
-    int rc = lkv_block_bounds(block, group, &at, &end);
+    int rc = LKV_OK;
 
+    lkv_block_bounds(block, group, &at, &end);
     cursor->group = group;
     cursor->count = cursor->at = 0;
     cursor->keys.size = 0;
@@ -289,7 +290,7 @@ static int load_group(lkv_run_cursor *cursor, uint32_t group, lkv_error *err)
          (left > LKV_BLOCK_RESTART) != (group + 1 < block->restarts))) {
         rc = LKV_CORRUPT;
     }
-    if (rc == LKV_CORRUPT) {
+    if (rc == LKV_CORRUPT || rc == LKV_ABSENT) {
         rc = lkv_run_damage(err, cursor->run, cursor->leaf, "malformed entry");
     }
     return rc == LKV_OK ? LKV_OK : nowhere(cursor, rc);

@@ -391,6 +391,8 @@ static void groups_that_lie(void)
     check_lie(&b, table + 4, lkv_format_get_u32(at + table + 8));
     check_lie(&b, table + 8, lkv_format_get_u32(at + table + 4));
     check_lie(&b, table + 8, table - 1);
+    check_lie(&b, 16, table - 1);
+    check_lie(&b, 16, lkv_format_get_u32(at + table + 4) - 1);
     bench_check_all(&b, 1);
     bench_close(&b);
 }
