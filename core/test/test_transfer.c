@@ -490,6 +490,43 @@ static void roots_of_no_index(void)
     fixture_close(&f);
 }
 
+/* What the tail of the index covers beyond a commit is read in the log: the place of
+ * damage there is told. */
+static void damage_before_the_tail(void)
+{
+    const lkv_log *log;
+    lkv_bytes bytes;
+    uint64_t tail;
+    uint8_t *at;
+    export out;
+    fixture f;
+
+    layers_open(&f);
+    lkv_auto_compact_fallback(f.store, 0);
+    f.store->flush_size = 400;
+    commit_text(f.store, "a", "1");
+    begin(f.store);
+    for (char key[] = "b"; key[0] < 'r'; key[0]++) {
+        CHECK_INT(put_text(f.store, key, "a value of some length"), LKV_OK);
+    }
+    prepare_and_commit(f.store);
+    log = &f.store->log;
+    CHECK(log->runs->tail.covered > 40);
+    CHECK_SIZE(log->count, 1);
+    take_export(f.store, &out);
+    tail = log->runs->tail_at - log->segments[0].base + LKV_SEGMENT_HEADER;
+    bytes = layers_object(f.storage, log->segments[0].number);
+    at = malloc(bytes.size);
+    CHECK(at != NULL && tail <= bytes.size);
+    memcpy(at, bytes.data, bytes.size);
+    at[tail - 1] ^= 1;
+    layers_put_object(f.storage, log->segments[0].number, (lkv_bytes){at, bytes.size});
+    check_refused(&f, &out, "index: it does not fit the log: segment 1, offset ");
+    free(at);
+    free(out.bytes);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {CASE(there_and_back),
                                    CASE(older_than_the_log),
                                    CASE(in_place_of_damage),
@@ -502,7 +539,8 @@ static const check_case cases[] = {CASE(there_and_back),
                                    CASE(another_history),
                                    CASE(every_byte_of_the_blocks),
                                    CASE(a_key_is_missing),
-                                   CASE(roots_of_no_index)};
+                                   CASE(roots_of_no_index),
+                                   CASE(damage_before_the_tail)};
 
 int main(int argc, char **argv)
 {
