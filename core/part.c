@@ -312,6 +312,9 @@ static int load(lkv_base_cursor *cursor, lkv_error *err)
         rc = load_long(cursor, fence);
         return rc == LKV_OK ? LKV_OK : nowhere(cursor, rc);
     }
+    if (rc == LKV_OK) { /* at once, what would grow with each record */
+        rc = lkv_buffer_reserve(&cursor->bytes, cursor->log->os, fence.size);
+    }
     while (rc == LKV_OK && offset < end) {
         rc = record_at(cursor->log, part, offset, end, lkv_format_parse, &view, &record,
                        err);
