@@ -67,7 +67,7 @@ static inline void lkv_node_set_slot(lkv_node *n, unsigned i, uint32_t head,
 
 static inline lkv_long_key *lkv_node_entry_long(const uint8_t *entry)
 {
-    lkv_long_key *key;
+    void *key;
     memcpy(&key, entry + 1, sizeof(key));
     return key;
 }
