@@ -198,6 +198,11 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
     lkv_posix *posix = lkv_posix_of(storage);
     int rc = LKV_OK;
 
+    /* Who only reads holds no lock: a writer may have come, made out the end, and
+     * published others since. */
+    if (end != NULL && posix->read_only && read_page(posix, &posix->end) == LKV_OK) {
+        return LKV_MOVED;
+    }
     if (end != NULL && lost_root(posix, end)) {
         rc = lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST);
     } else if (end != NULL && !posix->read_only) {

@@ -220,8 +220,9 @@ int lkv_posix_has_root(lkv_posix *posix, lkv_error *err)
                : rc;
 }
 
-/* Whether one of the commits in a segment that begins behind `end` says that bytes of
- * that segment had been synced. */
+/* What a segment that begins behind `end` tells: 1 when a commit in it says that bytes
+ * of that segment had been synced, 0 when none does, -1 when it has no commit: the
+ * transaction may go on in the next one. */
 static int vouches(const uint8_t *bytes, size_t size, uint32_t number,
                    const lkv_end *end)
 {
@@ -229,6 +230,7 @@ static int vouches(const uint8_t *bytes, size_t size, uint32_t number,
     lkv_record record;
     const char *why;
     size_t at = LKV_SEGMENT_HEADER, need;
+    int found = -1;
 
     if (lkv_format_parse_segment((lkv_bytes){bytes, size}, &header, &why) != LKV_OK ||
         header.kind != 0 || header.number != number ||
@@ -236,32 +238,28 @@ static int vouches(const uint8_t *bytes, size_t size, uint32_t number,
         memcmp(header.store_id, end->store_id, LKV_ID_SIZE) != 0) {
         return 0;
     }
-    while (lkv_format_parse(bytes + at, size - at, &record, &need, &why) == LKV_OK) {
+    while (found != 1 &&
+           lkv_format_parse(bytes + at, size - at, &record, &need, &why) == LKV_OK) {
         lkv_commit_record commit;
         if (record.kind == LKV_KIND_COMMIT &&
-            lkv_format_parse_commit(&record, &commit) == LKV_OK &&
-            commit.revision > end->revision && commit.synced_end > header.base) {
-            return 1;
+            lkv_format_parse_commit(&record, &commit) == LKV_OK) {
+            found = commit.revision > end->revision && commit.synced_end > header.base;
         }
         at += record.size;
     }
-    return 0;
+    return found;
 }
 
-int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end, lkv_error *err)
+/* The same of segment `number`, in `*found`; 0 when there is none. */
+static int look_at(lkv_posix *posix, uint32_t number, const lkv_end *end, int *found,
+                   lkv_error *err)
 {
     const lkv_os *os = posix->os;
-    uint32_t number = end->segment + 1;
     void *bytes = NULL;
     uint64_t size = 0;
-    int file, found = 0;
-    int rc;
+    int file, rc;
 
-    /* A writer that takes back what it has prepared blots out the root before the
-     * commits, and may die in between. */
-    if (posix->blotted) {
-        return LKV_OK;
-    }
+    *found = 0;
     rc = lkv_posix_open_object(posix, number, LKV_OS_LOOK, &file);
     if (rc == ENOENT) {
         return LKV_OK;
@@ -274,15 +272,29 @@ int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end, lkv_error *err)
         rc = os->shared->map(os->ctx, file, (size_t)size, 0, &bytes);
     }
     if (rc == 0 && bytes != NULL) {
-        found = vouches(bytes, (size_t)size, number, end);
+        *found = vouches(bytes, (size_t)size, number, end);
         os->shared->unmap(os->ctx, bytes, (size_t)size);
     }
     (void)os->files->close(os->ctx, file);
-    if (rc != 0) {
-        return lkv_posix_object_failed(posix, err, rc, "read", number);
+    return rc == 0 ? LKV_OK : lkv_posix_object_failed(posix, err, rc, "read", number);
+}
+
+int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end, lkv_error *err)
+{
+    uint32_t number = end->segment;
+    int found, rc;
+
+    /* A writer that takes back what it has prepared blots out the root before the
+     * commits, and may die in between. */
+    if (posix->blotted) {
+        return LKV_OK;
     }
-    return found ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
-                 : LKV_OK;
+    do {
+        rc = look_at(posix, ++number, end, &found, err);
+    } while (rc == LKV_OK && found < 0);
+    return rc == LKV_OK && found > 0
+               ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
+               : rc;
 }
 
 /* --- writing -------------------------------------------------------------------- */

@@ -285,7 +285,7 @@ static int load_group(lkv_run_cursor *cursor, uint32_t group, lkv_error *err)
     }
     /* All groups are full but the last, which has what is left. */
     if (rc == LKV_OK &&
-        (at != end ||
+        (left == 0 || at != end ||
          cursor->count != (left < LKV_BLOCK_RESTART ? left : LKV_BLOCK_RESTART) ||
          (left > LKV_BLOCK_RESTART) != (group + 1 < block->restarts))) {
         rc = LKV_CORRUPT;

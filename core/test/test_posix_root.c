@@ -3,7 +3,9 @@
  */
 #include "fixture.h"
 #include "party.h"
+#include "posix.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,7 +110,153 @@ static void roots_with_other_ends(void)
     party_close(&p);
 }
 
-static const check_case cases[] = {CASE(newest_root_lost), CASE(roots_with_other_ends)};
+/* A copy in which the root with the greatest generation is damaged; as it is after a
+ * restart, or after its writer was killed. */
+static void copy_without_newest(party *p, int restarted, char *path, size_t size)
+{
+    int newest = -1;
+    uint64_t best = 0;
+    char name[40];
+
+    directory_path(&p->directory, restarted ? "cut" : "kill", path, size);
+    directory_copy(p->path, path);
+    for (int i = 0; i < 3; i++) {
+        uint64_t generation = 0;
+        snprintf(name, sizeof(name), "root%d", i);
+        for (int k = 7; k >= 0 && directory_size(path, name) > 0; k--) {
+            generation =
+                generation << 8 | (uint64_t)directory_peek(path, name, 8 + 16 + k);
+        }
+        if (generation > best) {
+            best = generation;
+            newest = i;
+        }
+    }
+    snprintf(name, sizeof(name), "root%d", newest);
+    directory_poke(path, name, 200, directory_peek(path, name, 200) ^ 1);
+    if (restarted) {
+        directory_poke(path, "lock", 8, directory_peek(path, "lock", 8) ^ 1);
+    }
+}
+
+static void check_copy(const party *p, char *path, const char *want)
+{
+    party other = *p;
+    guest u;
+    other.options.path = path;
+    guest_open(&u, &other);
+    CHECK_HAS(seen(&u), want);
+    guest_close(&u);
+}
+
+/* A transaction that began a segment is prepared twice, and dies while it writes the
+ * second root over its first: nothing that was published is lost. */
+static void second_root_torn(void)
+{
+    static const enum lkv_sync syncs[] = {LKV_SYNC_FULL, LKV_SYNC_NORMAL};
+    for (unsigned i = 0; i < 4; i++) {
+        char path[300];
+        party p;
+        guest u;
+
+        party_open(&p, PARTY_FILES);
+        p.sync = syncs[i % 2];
+        guest_open(&u, &p);
+        guest_make(&u);
+        commit_text(u.store, "a", "1");
+        begin(u.store);
+        u.storage->segment = 100;
+        CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
+        u.storage->segment = LKV_SEGMENT_SIZE;
+        CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+        CHECK_INT(put_text(u.store, "c", "3"), LKV_OK);
+        CHECK_INT(lkv_set_auto_compact(u.store, 300, &u.err), LKV_OK);
+        CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+        CHECK(u.store->log.count > 1);
+        copy_without_newest(&p, i > 1, path, sizeof(path));
+        check_copy(&p, path, "a=1");
+        lkv_rollback(u.store);
+        guest_close(&u);
+        party_close(&p);
+    }
+}
+
+/* The lost root listed segments that one transaction filled: a commit behind them
+ * tells.
+ */
+static void root_of_long_transaction_lost(void)
+{
+    char path[300], long_text[60];
+    party p;
+    guest u;
+
+    memset(long_text, 'x', sizeof(long_text));
+    long_text[sizeof(long_text) - 1] = '\0';
+    party_open(&p, PARTY_FILES);
+    p.sync = LKV_SYNC_FULL;
+    guest_open(&u, &p);
+    guest_make(&u);
+    commit_text(u.store, "a", "1");
+    begin(u.store);
+    u.storage->segment = 100;
+    CHECK_INT(put_text(u.store, "b", long_text), LKV_OK);
+    CHECK_INT(put_text(u.store, "c", long_text), LKV_OK);
+    u.storage->segment = LKV_SEGMENT_SIZE;
+    prepare_and_commit(u.store);
+    CHECK(u.store->log.count > 2);
+    commit_text(u.store, "d", "4");
+    copy_without_newest(&p, 1, path, sizeof(path));
+    check_copy(&p, path, LKV_POSIX_ROOT_LOST);
+    guest_close(&u);
+    party_close(&p);
+}
+
+/* Opening to look only: somebody else's directory. */
+static int no_update(void *ctx, const char *path, int shared, enum lkv_os_use use,
+                     unsigned mode, int *file)
+{
+    return use != LKV_OS_LOOK
+               ? EACCES
+               : lkv_os_posix.shared->open(ctx, path, shared, use, mode, file);
+}
+
+/* Who only reads looks for the end, while the first writer makes it out and goes on. */
+static void reader_meets_first_writer(void)
+{
+    lkv_os_shared shared = *lkv_os_posix.shared;
+    lkv_os os = lkv_os_posix;
+    lkv_storage *reader;
+    lkv_error err = {0, ""};
+    lkv_end end;
+    party p;
+    guest u;
+
+    shared.open = no_update;
+    os.shared = &shared;
+    memset(&end, 0, sizeof(end));
+    party_open(&p, PARTY_FILES);
+    p.sync = LKV_SYNC_FULL;
+    guest_open(&u, &p);
+    guest_make(&u);
+    commit_text(u.store, "a", "1");
+    guest_close(&u);
+    guest_open(&u, &p);
+    CHECK_INT(lkv_posix_ready(lkv_posix_of(u.storage), &u.err), LKV_OK);
+    CHECK_INT(lkv_storage_posix_open(&os, &p.options, &reader), LKV_OK);
+    CHECK_INT(reader->ops->read_end(reader, &end, &err), LKV_UNSURE);
+    u.storage->segment = 100;
+    commit_text(u.store, "b", "2");
+    CHECK_INT(reader->ops->settle(reader, &end, 0, &err), LKV_MOVED);
+    CHECK_INT(reader->ops->read_end(reader, &end, &err), LKV_OK);
+    CHECK_SIZE(end.revision, u.store->log.at.revision);
+    lkv_storage_posix_close(reader);
+    guest_close(&u);
+    party_close(&p);
+}
+
+static const check_case cases[] = {
+    CASE(newest_root_lost), CASE(roots_with_other_ends), CASE(second_root_torn),
+    CASE(root_of_long_transaction_lost), CASE(reader_meets_first_writer)};
 
 int main(int argc, char **argv)
 {

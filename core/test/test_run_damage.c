@@ -344,20 +344,25 @@ static void check_lie(bench *b, size_t where, uint32_t word)
 {
     uint8_t *at = bytes_of(b);
     uint32_t old = lkv_format_get_u32(at + where);
-    lkv_run_cursor cursor;
-    int rc;
 
     CHECK(old != word);
     lkv_format_u32(at + where, word);
     seal_block(b, 0);
-    lkv_run_cursor_init(&cursor, b->storage, &b->os.os, &b->run);
-    rc = lkv_run_first(&cursor, &b->err);
-    while (rc == LKV_OK) {
-        rc = lkv_run_next(&cursor, &b->err);
+    for (int forward = 0; forward < 2; forward++) {
+        lkv_run_cursor cursor;
+        int rc;
+        lkv_run_cursor_init(&cursor, b->storage, &b->os.os, &b->run);
+        rc = forward ? lkv_run_first(&cursor, &b->err) : lkv_run_last(&cursor, &b->err);
+        while (rc == LKV_OK) {
+            CHECK(cursor.at < cursor.count);
+            rc = forward ? lkv_run_next(&cursor, &b->err)
+                         : lkv_run_prev(&cursor, &b->err);
+        }
+        CHECK_INT(rc, LKV_CORRUPT);
+        CHECK_TEXT(b->err.text, "run 1, block 0: malformed entry");
+        b->err.text[0] = '\0';
+        lkv_run_cursor_free(&cursor);
     }
-    CHECK_INT(rc, LKV_CORRUPT);
-    CHECK_TEXT(b->err.text, "run 1, block 0: malformed entry");
-    lkv_run_cursor_free(&cursor);
     lkv_format_u32(at + where, old);
     seal_block(b, 0);
 }
@@ -367,7 +372,7 @@ static void check_lie(bench *b, size_t where, uint32_t word)
 static void groups_that_lie(void)
 {
     uint64_t random = 7;
-    uint32_t table;
+    uint32_t table, third;
     uint8_t *at;
     bench b;
 
@@ -378,6 +383,7 @@ static void groups_that_lie(void)
     table = lkv_format_get_u32(at + 16);
     CHECK_INT(at[4], LKV_BLOCK_LEAF);
     CHECK_INT(at[6], 3);
+    third = lkv_format_get_u32(at + table + 8);
     check_lie(&b, 8, 3 * LKV_BLOCK_RESTART - 1);
     check_lie(&b, 8, 3 * LKV_BLOCK_RESTART + 1);
     check_lie(&b, 8, 4 * LKV_BLOCK_RESTART);
@@ -393,6 +399,12 @@ static void groups_that_lie(void)
     check_lie(&b, table + 8, table - 1);
     check_lie(&b, 16, table - 1);
     check_lie(&b, 16, lkv_format_get_u32(at + table + 4) - 1);
+    lkv_format_u32(at + 8, 2 * LKV_BLOCK_RESTART); /* the last group has no entries */
+    lkv_format_u32(at + table + 8, lkv_format_get_u32(at + 16) - 1);
+    check_lie(&b, table + 8, table);
+    lkv_format_u32(at + 8, 3 * LKV_BLOCK_RESTART);
+    lkv_format_u32(at + table + 8, third);
+    seal_block(&b, 0);
     bench_check_all(&b, 1);
     bench_close(&b);
 }
