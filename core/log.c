@@ -485,21 +485,11 @@ int lkv_log_changed(const lkv_log *log)
     return log->end != log->at.offset || log->root_changed;
 }
 
-/* What a commit that is prepared now says of syncs: nothing of what its own transaction
- * prepared before. That is not published, and its root may be gone. */
-static uint64_t synced_end(const lkv_log *log)
-{
-    if (log->storage->atomic) {
-        return lkv_log_end(log) + LKV_COMMIT_SIZE;
-    }
-    return log->synced < log->begin.logical ? log->synced : log->begin.logical;
-}
-
 int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
                     lkv_error *err)
 {
     lkv_commit_record commit = {0};
-    uint64_t rollbacks = log->rollbacks;
+    uint64_t rollbacks = log->rollbacks, synced;
     lkv_log_mark before;
     lkv_end end;
     int rc;
@@ -516,7 +506,10 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
     commit.revision = log->at.revision + 1;
     commit.time_ms = log->os->now_ms(log->os->ctx);
     commit.covered = log->covered;
-    commit.synced_end = synced_end(log);
+    /* Of what its own transaction prepared before, the root may be gone. */
+    synced = log->synced < log->begin.logical ? log->synced : log->begin.logical;
+    commit.synced_end =
+        log->storage->atomic ? lkv_log_end(log) + LKV_COMMIT_SIZE : synced;
     commit.live_keys = live_keys;
     commit.live_bytes = live_bytes;
     commit.chain = lkv_format_chain_end(&log->hash, &commit);
