@@ -293,6 +293,7 @@ static int settle(lkv_cursor *cursor, int rc, lkv_error *err)
 static int prepare(lkv_cursor *cursor, int forward, lkv_error *err)
 {
     int rc = lkv_store_ready(cursor->store, err);
+    cursor->store->log.views++; /* blocks of runs come in where a value was */
     if (rc == LKV_OK) {
         rc = take_sources(cursor);
     }
@@ -399,6 +400,7 @@ static int move(lkv_cursor *cursor, int forward, lkv_error *err)
 {
     enum lkv_seek how = forward ? LKV_SEEK_GT : LKV_SEEK_LT;
 
+    cursor->store->log.views++; /* as in prepare() */
     switch (cursor->state) {
     case LKV_CURSOR_ON:
         if (forward == cursor->forward) {

@@ -223,6 +223,7 @@ int lkv_lookup(lkv_store *store, lkv_bytes key, lkv_place *place, lkv_error *err
         return LKV_OK;
     }
     memo->known = 0;
+    store->log.views++; /* blocks of runs come in where a value was */
     rc = look_up(store, key, place, err);
     if (rc == LKV_OK && key.size > 0 && key.size <= LKV_MEMO_KEY) {
         memcpy(memo->key, key.data, key.size);

@@ -274,6 +274,29 @@ static void place_lost(void)
     fixture_close(&f);
 }
 
+/* Whatever may bring blocks in makes a value void that another cursor gave out. */
+static void values_become_void(void)
+{
+    lkv_cursor *c;
+    uint64_t views;
+    fixture f;
+
+    fill(&f);
+    c = open_cursor(&f);
+    views = lkv_views(f.store);
+    CHECK_TEXT(SEEK(c, "d", LKV_SEEK_GE), "d=1");
+    CHECK(lkv_views(f.store) != views);
+    CHECK_INT(lkv_cursor_first(c, NULL), LKV_OK);
+    views = lkv_views(f.store);
+    CHECK_INT(lkv_cursor_next(c, NULL), LKV_OK);
+    CHECK(lkv_views(f.store) != views);
+    views = lkv_views(f.store);
+    CHECK_INT(lkv_exists(f.store, text_bytes("nobody"), NULL), LKV_ABSENT);
+    CHECK(lkv_views(f.store) != views);
+    lkv_cursor_close(c);
+    fixture_close(&f);
+}
+
 /* A cursor that is made of the memory of one that was closed stands nowhere. */
 static void opened_again(void)
 {
@@ -456,6 +479,7 @@ static const check_case cases[] = {CASE(seeks),
                                    CASE(refreshes_under_it),
                                    CASE(place_lost),
                                    CASE(opened_again),
+                                   CASE(values_become_void),
                                    CASE(damage_under_it),
                                    CASE(walks_through_changes)};
 
