@@ -209,3 +209,35 @@ const char *verified(lkv_store *store)
     }
     return err.text;
 }
+
+static int see_object(void *arg, uint32_t object)
+{
+    objects *all = arg;
+    if (CHECK(all->count < 64)) {
+        all->number[all->count++] = object;
+    }
+    return 0;
+}
+
+void objects_take(objects *all, fixture *f)
+{
+    all->count = 0;
+    CHECK_INT(f->memory->ops->list(f->memory, see_object, all, NULL), LKV_OK);
+    for (size_t i = 0; i < all->count; i++) {
+        all->bytes[i] = layers_object(f->memory, all->number[i]);
+    }
+}
+
+void objects_put(const objects *all, fixture *f)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        layers_put_object(f->memory, all->number[i], all->bytes[i]);
+    }
+}
+
+void objects_free(objects *all)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        free((void *)(uintptr_t)all->bytes[i].data);
+    }
+}

@@ -39,4 +39,15 @@ const char *summary_anew(fixture *f);
 /* What lkv_verify() says: "ok", or its text. */
 const char *verified(lkv_store *store);
 
+/* All objects of the memory below a fixture, to be put back as they were. */
+typedef struct objects {
+    uint32_t number[64];
+    lkv_bytes bytes[64];
+    size_t count;
+} objects;
+
+void objects_take(objects *all, fixture *f);
+void objects_put(const objects *all, fixture *f);
+void objects_free(objects *all);
+
 #endif

@@ -161,46 +161,6 @@ static void open_small(fixture *f, int with_long_records)
     CHECK_TEXT(verified(f->store), "ok");
 }
 
-/* All objects, to put them back: what a rollback of a store that is not right leaves of
- * them is no matter. */
-typedef struct objects {
-    uint32_t number[64];
-    lkv_bytes bytes[64];
-    size_t count;
-} objects;
-
-static int see_object(void *arg, uint32_t object)
-{
-    objects *all = arg;
-    if (CHECK(all->count < 64)) {
-        all->number[all->count++] = object;
-    }
-    return 0;
-}
-
-static void objects_take(objects *all, fixture *f)
-{
-    all->count = 0;
-    CHECK_INT(f->memory->ops->list(f->memory, see_object, all, NULL), LKV_OK);
-    for (size_t i = 0; i < all->count; i++) {
-        all->bytes[i] = layers_object(f->memory, all->number[i]);
-    }
-}
-
-static void objects_put(const objects *all, fixture *f)
-{
-    for (size_t i = 0; i < all->count; i++) {
-        layers_put_object(f->memory, all->number[i], all->bytes[i]);
-    }
-}
-
-static void objects_free(objects *all)
-{
-    for (size_t i = 0; i < all->count; i++) {
-        free((void *)(uintptr_t)all->bytes[i].data);
-    }
-}
-
 static void put_root(fixture *f, lkv_bytes root, const lkv_end *end)
 {
     CHECK_INT(f->memory->ops->write_root(f->memory, end->generation, root, NULL),
