@@ -67,7 +67,8 @@ typedef struct lkv_storage_ops {
     int (*remove)(lkv_storage *storage, uint32_t object, uint64_t offset,
                   lkv_error *err);
     /* Calls `each` with the number of every object, in any order, until it returns
-     * something other than 0, which becomes the result. */
+     * something other than 0, which becomes the result. Bytes that belong to none,
+     * where a storage can have such, are object 0, which can only be removed. */
     int (*list)(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
                 void *arg, lkv_error *err);
     /* Everything of `object` below `offset` survives a power cut from here on. */

@@ -268,6 +268,11 @@ int lkv_verify_objects(lkv_verify_state *v, lkv_error *err)
         uint32_t number;
         lkv_bytes view;
         memcpy(&number, found.bytes + at, sizeof(number));
+        if (number == 0) {
+            rc = lkv_log_error(err, LKV_CORRUPT,
+                               "the storage has bytes of no segment, part or run");
+            break;
+        }
         /* What was taken back may have left an object that holds nothing. */
         rc = storage->ops->read(storage, number, 0, 1, &view, err);
         if (rc == LKV_OK && view.size > 0) {

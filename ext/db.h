@@ -1,6 +1,7 @@
 /*
  * db.h - the parts of the storage in a database, for the files that make it up:
- * storage_db.c (blocks), db_end.c (root and end), db_statement.c (SQL).
+ * storage_db.c (blocks), db_list.c (which objects there are), db_end.c (root and end),
+ * db_statement.c (SQL).
  */
 #ifndef LKV_DB_H
 #define LKV_DB_H
@@ -91,6 +92,13 @@ int lkv_db_row(storage_db *db, sqlite3_stmt *statement);
 /* storage_db.c */
 int lkv_db_keep_tail(storage_db *db, sqlite3_int64 id, const void *data, size_t size);
 int lkv_db_tail_at(storage_db *db, uint32_t object, uint64_t offset, lkv_error *err);
+void lkv_db_forget_tail(storage_db *db, uint32_t object);
+
+/* db_list.c: functions of storage.h. */
+int lkv_db_remove(lkv_storage *storage, uint32_t object, uint64_t offset,
+                  lkv_error *err);
+int lkv_db_list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
+                void *arg, lkv_error *err);
 
 /* db_end.c: functions of storage.h. */
 int lkv_db_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err);

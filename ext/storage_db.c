@@ -223,7 +223,7 @@ int lkv_db_tail_at(storage_db *db, uint32_t object, uint64_t offset, lkv_error *
 }
 
 /* The tail may be the short end of a part that was read. */
-static void forget_tail(storage_db *db, uint32_t object)
+void lkv_db_forget_tail(storage_db *db, uint32_t object)
 {
     if (db->tail_id >> 32 == (sqlite3_int64)object) {
         db->tail_id = 0;
@@ -265,7 +265,7 @@ static int write_blocks(storage_db *db, uint32_t object, uint64_t offset,
     if (offset % block != 0 && bytes.size > 0) {
         rc = go_on(db, object, offset, bytes, &at, err);
     }
-    forget_tail(db, object);
+    lkv_db_forget_tail(db, object);
     while (at < bytes.size && rc == LKV_OK) {
         size_t left = bytes.size - at, size = left < block ? left : block;
         rc = lkv_db_put(db, lkv_db_of(LKV_DB_PUT, object),
@@ -353,55 +353,6 @@ static int seal(lkv_storage *storage, uint32_t object, lkv_error *err)
     return lkv_db_put(db, LKV_DB_PUT, db->tail_id, db->tail, db->tail_size);
 }
 
-static int remove_object(lkv_storage *storage, uint32_t object, uint64_t offset,
-                         lkv_error *err)
-{
-    sqlite3_int64 first = lkv_db_block_id(self(storage), object, offset);
-    (void)err;
-    forget_tail(self(storage), object);
-    lkv_cache_drop(self(storage)->cache, (uint64_t)first, (uint64_t)first | UINT32_MAX);
-    return lkv_db_cut(self(storage), lkv_db_of(LKV_DB_CUT, object), first,
-                      first | UINT32_MAX);
-}
-
-/* The objects in one of the tables. */
-static int list_table(storage_db *db, enum lkv_db_statement next,
-                      int (*each)(void *arg, uint32_t object), void *arg)
-{
-    sqlite3_int64 object = 0;
-    while (object <= INT32_MAX) {
-        sqlite3_stmt *statement;
-        int rc = lkv_db_prepare(db, next, &statement);
-        if (rc != LKV_OK) {
-            return rc;
-        }
-        sqlite3_bind_int64(statement, 1, object << 32);
-        rc = lkv_db_row(db, statement);
-        if (rc != LKV_OK) {
-            return rc == LKV_ABSENT ? LKV_OK : rc;
-        }
-        object = sqlite3_column_int64(statement, 0) >> 32;
-        sqlite3_reset(statement);
-        rc = each(arg, (uint32_t)object);
-        if (rc != 0) {
-            return rc;
-        }
-        object++;
-    }
-    return LKV_OK;
-}
-
-static int list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
-                void *arg, lkv_error *err)
-{
-    int rc = list_table(self(storage), LKV_DB_NEXT, each, arg);
-    (void)err;
-    if (rc == LKV_OK) {
-        rc = list_table(self(storage), LKV_DB_NEXT_PART, each, arg);
-    }
-    return rc != LKV_OK ? rc : list_table(self(storage), LKV_DB_NEXT_RUN, each, arg);
-}
-
 /* The database is synced by SQLite's own commit. */
 static int sync_object(lkv_storage *storage, uint32_t object, uint64_t offset,
                        lkv_error *err)
@@ -463,8 +414,8 @@ static const lkv_storage_ops db_ops = {read_object,
                                        write_object,
                                        rewind_object,
                                        seal,
-                                       remove_object,
-                                       list,
+                                       lkv_db_remove,
+                                       lkv_db_list,
                                        sync_object,
                                        lkv_db_read_root,
                                        lkv_db_write_root,
