@@ -48,8 +48,8 @@ int lkv_db_remove(lkv_storage *storage, uint32_t object, uint64_t offset,
 static int list_table(storage_db *db, size_t i, int (*each)(void *arg, uint32_t object),
                       void *arg)
 {
-    sqlite3_int64 from = INT64_MIN, object = 0;
-    while (object < tables[i].last) {
+    sqlite3_int64 from = INT64_MIN, object;
+    for (;;) {
         sqlite3_stmt *statement;
         int rc = lkv_db_prepare(db, tables[i].next, &statement), own;
         if (rc != LKV_OK) {
@@ -64,12 +64,11 @@ static int list_table(storage_db *db, size_t i, int (*each)(void *arg, uint32_t 
         sqlite3_reset(statement);
         own = object >= tables[i].first && object <= tables[i].last;
         rc = each(arg, own ? (uint32_t)object : 0);
-        if (rc != 0) {
+        if (rc != 0 || object > tables[i].last || object == INT32_MAX) {
             return rc;
         }
         from = object < tables[i].first ? tables[i].first << 32 : (object + 1) << 32;
     }
-    return LKV_OK;
 }
 
 int lkv_db_list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),

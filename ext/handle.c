@@ -120,8 +120,9 @@ int lkv_handle_code(int status)
         return SQLITE_CORRUPT_VTAB;
     case LKV_IO:
         return SQLITE_IOERR;
+    case LKV_MISUSE: /* by the user, as the text says */
+        return SQLITE_ERROR;
     case LKV_FAILED:
-    case LKV_MISUSE:
     default:
         return SQLITE_MISUSE;
     }

@@ -77,7 +77,7 @@ const sweep_scene sweep_scenes[] = {
     {MAKE_RUNS COMPACT "; DELETE FROM kv WHERE key = 2", "SELECT litekv_compact('kv')",
      0, 0},
     {"BEGIN; " MAKE_RUNS, "SELECT litekv_compact('kv')", 0, INSIDE},
-    {"BEGIN; " MAKE_RUNS, "SELECT litekv_compact('kv')", SQLITE_MISUSE, OUTSIDE},
+    {"BEGIN; " MAKE_RUNS, "SELECT litekv_compact('kv')", SQLITE_ERROR, OUTSIDE},
     {MAKE_RUNS, "INSERT INTO kv(kv) VALUES('compact=1000')", 0, 0},
     {MAKE_RUNS, "INSERT INTO kv(kv) VALUES('auto_compact=0.3')", 0, 0},
     {MAKE_RUNS, "INSERT INTO kv(kv) VALUES('sync=normal')", 0, OUTSIDE},

@@ -310,7 +310,7 @@ static void codes(void)
                                    {LKV_CANTOPEN, SQLITE_CANTOPEN},
                                    {LKV_CORRUPT, SQLITE_CORRUPT_VTAB},
                                    {LKV_IO, SQLITE_IOERR},
-                                   {LKV_MISUSE, SQLITE_MISUSE}};
+                                   {LKV_MISUSE, SQLITE_ERROR}};
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         CHECK(lkv_handle_code(pairs[i][0]) == pairs[i][1]);
     }
