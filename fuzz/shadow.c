@@ -167,7 +167,7 @@ static void change_bytes(shadow_row *row, input *in)
 static void change_size(shadow_row *row, input *in)
 {
     size_t size = input_byte(in) | (size_t)input_byte(in) << 8;
-    size %= SHADOW_BYTES + 1;
+    size %= 1025;
     if (size > row->size) {
         memset(row->bytes + row->size, (int)size & 0xff, size - row->size);
     }

@@ -10,7 +10,7 @@
 #include <sqlite3.h>
 
 #define SHADOW_ROWS 192u
-#define SHADOW_BYTES 1024u
+#define SHADOW_BYTES 8192u /* a root grows with what it names */
 
 enum shadow_table { SHADOW_LOG, SHADOW_BASE, SHADOW_INDEX, SHADOW_ROOT, SHADOW_TABLES };
 
@@ -19,7 +19,7 @@ typedef struct shadow_row {
     sqlite3_int64 id;
     int type; /* SQLITE_BLOB, ... */
     int gone;
-    size_t size; /* of a blob or text; below SHADOW_BYTES */
+    size_t size; /* of a blob or text; at most SHADOW_BYTES */
     uint8_t bytes[SHADOW_BYTES];
 } shadow_row;
 
