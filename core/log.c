@@ -502,6 +502,9 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
         return rc;
     }
     lkv_log_mark_here(log, &before);
+    if (log->storage->unsafe && log->storage->sync != LKV_SYNC_OFF) {
+        log->root_changed = log->vouching = 1; /* nothing leads here that would last */
+    }
     hash_to(log, log->end);
     commit.revision = log->at.revision + 1;
     commit.time_ms = log->os->now_ms(log->os->ctx);

@@ -190,6 +190,7 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
     if (rc == LKV_OK) {
         posix->slot = found;
         posix->durable_slot = durable;
+        posix->base.unsafe = (slots[found].flags & OFF) != 0;
         *end = slots[found].end;
     }
     posix->blotted = 0;
@@ -371,6 +372,7 @@ int lkv_posix_took_root(lkv_posix *posix, size_t keep)
         return 0;
     }
     posix->slot = free_slot(posix);
+    posix->base.unsafe = posix->base.sync == LKV_SYNC_OFF;
     if (last->durable || posix->base.sync == LKV_SYNC_OFF) {
         lkv_posix_remove_gone(
             posix, (lkv_bytes){last->root + LKV_POSIX_SLOT_HEADER, last->root_size});

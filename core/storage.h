@@ -131,6 +131,9 @@ struct lkv_storage {
      * After publish_end: whether all of it survives a power cut. */
     enum lkv_sync sync;
     int synced;
+    /* The root that is published was written with sync=off: a power cut may leave
+     * neither it nor what the one before named. */
+    int unsafe;
     /* Before write_root: whether that root, and all that it names, is to survive a
      * power cut whatever comes after it. */
     int durable;
