@@ -183,6 +183,7 @@ static int ask_filter(const lkv_tops *tops, const lkv_run *run, lkv_branch_at *a
         (storage->fresh &&
          (lkv_block_open(&block, (lkv_bytes){view.data, unit}, 1, &why) != LKV_OK ||
           block.filter != at->filter))) {
+        storage->ops->forget(storage, run->number, (uint64_t)at->block * unit);
         return lkv_run_damage(err, run, at->block, why);
     }
     at->seen = (const uint8_t *)view.data + at->filter;
