@@ -318,12 +318,12 @@ void lkv_log_tail(lkv_log *log, lkv_tail *tail, uint64_t *logical)
  * storage's owner may have rolled the transaction back. */
 static int flush(lkv_log *log, uint32_t offset, lkv_error *err)
 {
-    lkv_bytes bytes = {log->buffer + (log->flushed - log->buffer_at),
-                       offset - log->flushed};
+    lkv_bytes bytes = {NULL, offset - log->flushed};
     int rc = LKV_OK;
 
     hash_to(log, offset);
     if (bytes.size > 0) {
+        bytes.data = log->buffer + (log->flushed - log->buffer_at);
         log->views++; /* what storage showed may move */
         rc =
             log->storage->ops->write(log->storage, log->segments[log->count - 1].number,

@@ -87,7 +87,7 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
 static int check_runs(const lkv_runs *runs, lkv_error *err)
 {
     uint64_t at = 0;
-    if (runs->next_run > LKV_RUN_LAST + 1) {
+    if (runs->next_run < LKV_RUN_FIRST || runs->next_run > LKV_RUN_LAST + 1) {
         return lkv_log_error(err, LKV_CORRUPT, "root: the list of runs is wrong");
     }
     for (uint32_t i = 0; i < runs->count + runs->merges; i++) {
@@ -109,6 +109,9 @@ static int check_runs(const lkv_runs *runs, lkv_error *err)
 /* A part holds something and has an index. What a pass has only begun may have none. */
 static int check_parts(const lkv_runs *runs, lkv_error *err)
 {
+    if (runs->next_part < LKV_PART_FIRST || runs->next_part > LKV_RUN_FIRST) {
+        return lkv_log_error(err, LKV_CORRUPT, "root: the list of parts is wrong");
+    }
     for (uint32_t i = 0; i < runs->parts + runs->pass.out; i++) {
         const lkv_part *part = &runs->part[i];
         int begun = runs->pass.open && i + 1 == runs->parts + runs->pass.out;

@@ -366,6 +366,32 @@ static void wrong_runs(void)
     }
 }
 
+/* The numbers that will be given out next, where the lists have none to compare. */
+static void wrong_next_numbers(void)
+{
+    static const struct {
+        uint32_t part, run;
+        const char *text;
+    } next[] = {{LKV_PART_FIRST, LKV_RUN_FIRST, ""},
+                {LKV_PART_FIRST, LKV_RUN_FIRST - 1, RUNS},
+                {LKV_PART_FIRST, 0, RUNS},
+                {LKV_PART_FIRST - 1, LKV_RUN_FIRST, PARTS},
+                {0, LKV_RUN_FIRST, PARTS},
+                {LKV_RUN_FIRST, LKV_RUN_LAST + 1, ""},
+                {LKV_RUN_FIRST + 1, LKV_RUN_FIRST, PARTS}};
+    for (size_t i = 0; i < CASES(next); i++) {
+        craft c;
+        lists l;
+        make_right(&l, &c);
+        l.root.runs = l.root.parts = l.root.merges = l.root.gone = 0;
+        l.root.pass = (lkv_pass){0};
+        l.root.next_part = next[i].part;
+        l.root.next_run = next[i].run;
+        CHECK_TEXT(opened(&l, &c), next[i].text);
+        image_free(&c.image);
+    }
+}
+
 static void wrong_parts(void)
 {
     static const change changes[] = {
@@ -476,14 +502,12 @@ static void only_what_is_there(void)
     image_free(&c.image);
 }
 
-static const check_case cases[] = {CASE(lists_of_a_root),
-                                   CASE(reserved_words),
-                                   CASE(wrong_runs),
-                                   CASE(wrong_parts),
-                                   CASE(wrong_tails),
-                                   CASE(wrong_passes),
-                                   CASE(tail_beyond_its_segment),
-                                   CASE(only_what_is_there)};
+static const check_case cases[] = {
+    CASE(lists_of_a_root),   CASE(wrong_next_numbers),
+    CASE(reserved_words),    CASE(wrong_runs),
+    CASE(wrong_parts),       CASE(wrong_tails),
+    CASE(wrong_passes),      CASE(tail_beyond_its_segment),
+    CASE(only_what_is_there)};
 
 int main(int argc, char **argv)
 {
