@@ -185,15 +185,17 @@ static void change_id(shadow_row *row, input *in)
                                         (sqlite3_int64)LKV_RUN_LAST << 32,
                                         1};
     uint8_t how = input_byte(in);
+    sqlite3_int64 by = 0;
     if ((how & 3) == 0) {
         row->id = odd[how >> 2 & 7];
     } else if ((how & 3) == 1) {
-        row->id += (how >> 2) - 32;
+        by = (how >> 2) - 32;
     } else if ((how & 3) == 2) {
-        row->id += (sqlite3_int64)((how >> 2) - 32) * ((sqlite3_int64)1 << 32);
+        by = (sqlite3_int64)((how >> 2) - 32) * ((sqlite3_int64)1 << 32);
     } else {
         row->id = (sqlite3_int64)((uint64_t)input_u32(in) << 32 | how >> 2);
     }
+    row->id = (sqlite3_int64)((uint64_t)row->id + (uint64_t)by);
 }
 
 static shadow_row *add_row(shadow *s, const shadow_row *like)
