@@ -159,10 +159,12 @@ static int catch_up(lkv_store *store, const lkv_end *own, const lkv_end *end,
     }
     lkv_store_before_change(store);
     store->undone++;
+    log->storage->passing = 1;
     rc = check_headers(log, replay.scan.segment, err);
     if (rc == LKV_OK) {
         rc = replay_all(store, &replay, err);
     }
+    log->storage->passing = 0;
     if (replay.synced > log->synced) {
         log->synced = replay.synced;
     }

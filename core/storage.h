@@ -131,6 +131,8 @@ struct lkv_storage {
      * After publish_end: whether all of it survives a power cut. */
     enum lkv_sync sync;
     int synced;
+    /* What is read now will hardly be read again: it need not be kept. */
+    int passing;
     /* The root that is published was written with sync=off: a power cut may leave
      * neither it nor what the one before named. */
     int unsafe;

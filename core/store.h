@@ -13,7 +13,7 @@
 
 /* So many bytes of log are indexed in memory before they become a run. */
 #ifndef LKV_FLUSH_SIZE
-#define LKV_FLUSH_SIZE (512u << 10)
+#define LKV_FLUSH_SIZE (256u << 10)
 #endif
 /* A part is ended before it would grow past so many times that. */
 #define LKV_PART_FLUSHES 16u

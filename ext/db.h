@@ -45,6 +45,9 @@ typedef struct storage_db {
     sqlite3_int64 tail_id; /* 0: none */
     size_t tail_size;
 
+    uint8_t *passed; /* one block, read in passing */
+    sqlite3_int64 passed_id;
+
     uint8_t *scratch; /* what a read pieced together */
     size_t scratch_size;
     uint8_t *root;

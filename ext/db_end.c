@@ -88,6 +88,7 @@ int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     int known = data_version(db, &version);
     int rc;
 
+    db->passed_id = 0;
     if (known && db->end_fresh && db->end_version == version) {
         *end = db->end;
         return LKV_OK;

@@ -78,6 +78,21 @@ static int settled(const storage_db *db, uint32_t object, uint64_t start, size_t
     return object != db->full_segment || start + db->base.block <= db->full_to;
 }
 
+/* Keeps the block only until another one is read in passing. */
+static int pass(storage_db *db, sqlite3_int64 id, lkv_bytes row, lkv_bytes *view)
+{
+    if (db->passed == NULL) {
+        db->passed = lkv_os_alloc(db->os, BLOCK_MAX);
+        if (db->passed == NULL) {
+            return LKV_NOMEM;
+        }
+    }
+    memcpy(db->passed, row.data, row.size);
+    db->passed_id = id;
+    *view = (lkv_bytes){db->passed, row.size};
+    return LKV_OK;
+}
+
 /* The block `id`, at most B bytes, valid until the next block comes in. A row that is
  * not there is a block of no bytes. */
 static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *view)
@@ -95,6 +110,10 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
         *view = tail_view(db);
         return LKV_OK;
     }
+    if (id == db->passed_id && db->base.passing) {
+        *view = (lkv_bytes){db->passed, db->base.block};
+        return LKV_OK;
+    }
     db->base.fresh = 1;
     rc = lkv_db_prepare(db, lkv_db_of(LKV_DB_READ, object), &statement);
     if (rc != LKV_OK) {
@@ -108,6 +127,9 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
         row.size = row.size < db->base.block ? row.size : db->base.block;
         if (row.size > 0 && row.data == NULL) {
             rc = LKV_NOMEM;
+        } else if (settled(db, object, start, row.size) && db->base.passing &&
+                   row.size == db->base.block) {
+            rc = pass(db, id, row, view);
         } else if (settled(db, object, start, row.size)) {
             rc = lkv_cache_put(db->cache, (uint64_t)id, row, view);
         } else {
@@ -471,6 +493,7 @@ void lkv_storage_db_close(lkv_storage *storage)
         finalize(db);
         lkv_cache_close(db->cache);
         lkv_os_free(db->os, db->tail);
+        lkv_os_free(db->os, db->passed);
         lkv_os_free(db->os, db->scratch);
         lkv_os_free(db->os, db->root);
         sqlite3_free(db->schema);
