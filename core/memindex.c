@@ -370,10 +370,14 @@ int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_place place,
         return LKV_OK;
     }
     rc = make_entry(index, entry, key, place);
+    n = p.at[p.depth];
+    if (rc != LKV_OK && n->count == 0) { /* the root, made for it: no node is empty */
+        index->root = NULL;
+        give_node(index, n);
+    }
     if (rc != LKV_OK) {
         return rc;
     }
-    n = p.at[p.depth];
     if (lkv_node_has_room(n, lkv_node_entry_size(entry))) {
         lkv_node_insert_entry(n, p.slot[p.depth], entry);
     } else if (split_leaf(index, &p, key, entry) != LKV_OK) {

@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "memindex.h"
+#include "node.h"
 #include "os_fault.h"
 
 #include <stdio.h>
@@ -378,6 +379,7 @@ static void no_memory_anywhere(void)
 static void clear(void)
 {
     uint64_t random = 1, kept = 0;
+    size_t at;
     map m;
     open_map(&m, SHAPE_LENGTHS, 900, &random);
     for (int pass = 0; pass < 3; pass++) {
@@ -396,6 +398,13 @@ static void clear(void)
             m.keys[i].loc = LKV_NOWHERE;
         }
         m.in = 0;
+        check_all(&m);
+        /* There are nodes, and no memory for a key that is kept beside them. */
+        for (at = 0; m.keys[at].key.size <= LKV_NODE_INLINE_MAX; at++) {
+        }
+        os_fault_arm(&m.os, 1, 0);
+        CHECK_INT(put(&m, at, 1), LKV_NOMEM);
+        os_fault_arm(&m.os, 0, 0);
         check_all(&m);
     }
     close_map(&m);
