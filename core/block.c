@@ -45,7 +45,20 @@ uint32_t lkv_block_span(const uint8_t *at, size_t have)
     return have < LKV_BLOCK_HEADER ? 0 : lkv_format_get_u32(at + 12);
 }
 
-int lkv_block_open(lkv_block *block, lkv_bytes bytes, int verify, const char **why)
+static uint32_t checksum(const uint8_t *at, size_t size, uint64_t place)
+{
+    uint8_t where[8];
+    lkv_format_u32(where, (uint32_t)(place >> 32));
+    lkv_format_u32(where + 4, (uint32_t)place);
+    return lkv_crc32(lkv_crc32(0, where, sizeof(where)), at + 4, size - 4);
+}
+
+void lkv_block_seal(uint8_t *at, size_t size, uint64_t place)
+{
+    lkv_format_u32(at, checksum(at, size, place));
+}
+
+int lkv_block_open(lkv_block *block, lkv_bytes bytes, uint64_t place, const char **why)
 {
     const uint8_t *at = bytes.data;
 
@@ -53,7 +66,7 @@ int lkv_block_open(lkv_block *block, lkv_bytes bytes, int verify, const char **w
     if (bytes.size < LKV_BLOCK_HEADER || bytes.size > UINT32_MAX) {
         return LKV_CORRUPT;
     }
-    if (verify && lkv_format_get_u32(at) != lkv_crc32(0, at + 4, bytes.size - 4)) {
+    if (place != 0 && lkv_format_get_u32(at) != checksum(at, bytes.size, place)) {
         *why = "checksum mismatch";
         return LKV_CORRUPT;
     }
@@ -519,7 +532,6 @@ int lkv_builder_finish(lkv_builder *builder, enum lkv_block_kind kind, uint32_t 
     lkv_format_u32(at + 16, (uint32_t)table);
     lkv_format_u32(at + 20, (uint32_t)filter);
     lkv_format_u32(at + 24, before);
-    lkv_format_u32(at, lkv_crc32(0, at + 4, size - 4));
     builder->block.size = size;
     return LKV_OK;
 }

@@ -1,17 +1,14 @@
 /*
  * block.h - one block of an index run: keys in order with what they lead to.
  *
- *     0  crc32     u32   over all that follows in the block
- *     4  kind      u8    1 leaf, 2 branch, 3 top
- *     5  zero      u8
- *     6  restarts  u16
- *     8  entries   u32
- *    12  blocks    u32   of the storage that this one takes: 1, more for long keys
- *    16  table     u32   where the restarts stand
- *    20  filter    u32   where the filter's lines begin, up to the end; 0: there are
- * none 24  before    u32   number of the block of this kind before it, plus 1; 0: none
- *    28  entries:  shared varint | rest varint | rest of the key | numbers
- *        table:    offsets of the entries that share nothing, u32 each
+ *     0  crc32     u32   over the object's number u32, the block's number there u32,
+ * and all that follows in the block 4  kind      u8    1 leaf, 2 branch, 3 top 5  zero
+ * u8 6  restarts  u16 8  entries   u32 12  blocks    u32   of the storage that this one
+ * takes: 1, more for long keys 16  table     u32   where the restarts stand 20  filter
+ * u32   where the filter's lines begin, up to the end; 0: there are none 24  before u32
+ * number of the block of this kind before it, plus 1; 0: none 28  entries:  shared
+ * varint | rest varint | rest of the key | numbers table:    offsets of the entries
+ * that share nothing, u32 each
  *
  * An entry shares its first bytes with the key before it. A leaf's numbers are
  * segment << 3 | tombstone << 2 | tag, the offset there, and the record's size; a
@@ -54,10 +51,18 @@ typedef struct lkv_block {
 
 /* Storage blocks that the block at `at` takes; 0 when that is not said soundly. */
 uint32_t lkv_block_span(const uint8_t *at, size_t have);
-/* Looks at a block's header; `verify` its checksum. LKV_OK, or LKV_CORRUPT with `*why`.
- */
-LKV_MUST_CHECK int lkv_block_open(lkv_block *block, lkv_bytes bytes, int verify,
+/* Where a block stands. It is part of its checksum: a block in the place of another, as
+ * a write that went astray leaves it, is not believed. */
+static inline uint64_t lkv_block_place(uint32_t object, uint32_t number)
+{
+    return (uint64_t)object << 32 | number;
+}
+/* Looks at a block's header, and with a `place` (0: none) at its checksum. LKV_OK, or
+ * LKV_CORRUPT with `*why`. */
+LKV_MUST_CHECK int lkv_block_open(lkv_block *block, lkv_bytes bytes, uint64_t place,
                                   const char **why);
+/* Writes the checksum of the block of `size` bytes that is to stand at `place`. */
+void lkv_block_seal(uint8_t *at, size_t size, uint64_t place);
 /* A leaf's entry of `key`: LKV_OK, LKV_ABSENT, LKV_CORRUPT. */
 LKV_MUST_CHECK int lkv_block_find(const lkv_block *block, lkv_bytes key,
                                   lkv_entry *entry);
@@ -111,8 +116,8 @@ LKV_MUST_CHECK int lkv_builder_add_leaf(lkv_builder *builder, lkv_bytes key,
                                         lkv_place place);
 LKV_MUST_CHECK int lkv_builder_add_child(lkv_builder *builder, lkv_bytes key,
                                          uint32_t child);
-/* Makes it whole, in `builder->block`, as a multiple of `unit` bytes; a filter over
- * `hashes` when there are any. LKV_NOMEM. */
+/* Makes it whole but for its checksum, in `builder->block`, as a multiple of `unit`
+ * bytes; a filter over `hashes` when there are any. LKV_NOMEM. */
 LKV_MUST_CHECK int lkv_builder_finish(lkv_builder *builder, enum lkv_block_kind kind,
                                       uint32_t before, uint32_t unit,
                                       const uint64_t *hashes, size_t hash_count);

@@ -53,7 +53,8 @@ static int read_block(lkv_storage *storage, const lkv_run *run, uint32_t number,
         fresh = 1;
     }
     view.size = (size_t)(span * unit);
-    if (lkv_block_open(block, view, fresh, &why) != LKV_OK) {
+    if (lkv_block_open(block, view, fresh ? lkv_block_place(run->number, number) : 0,
+                       &why) != LKV_OK) {
         return lkv_run_damage(err, run, number, why);
     }
     return LKV_OK;

@@ -15,11 +15,13 @@
 #include <string.h>
 
 void lkv_run_check_init(lkv_run_check *check, const lkv_os *os, uint32_t unit,
-                        int fences, lkv_run_check_entry *each, void *arg)
+                        uint32_t number, int fences, lkv_run_check_entry *each,
+                        void *arg)
 {
     memset(check, 0, sizeof(*check));
     check->os = os;
     check->unit = unit;
+    check->number = number;
     check->fences = fences;
     check->each = each;
     check->arg = arg;
@@ -269,7 +271,8 @@ static int look_at_top(lkv_run_check *check, const lkv_block *block, const char 
 int lkv_run_check_block(lkv_run_check *check, lkv_bytes bytes, const char **why)
 {
     lkv_block block;
-    int rc = lkv_block_open(&block, bytes, 1, why);
+    int rc =
+        lkv_block_open(&block, bytes, lkv_block_place(check->number, check->next), why);
 
     if (rc == LKV_OK) {
         switch (block.kind) {

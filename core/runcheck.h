@@ -15,7 +15,8 @@ typedef int lkv_run_check_entry(void *arg, lkv_bytes key, lkv_place place,
 typedef struct lkv_run_check {
     const lkv_os *os;
     uint32_t unit; /* bytes of a block of the storage */
-    int fences;    /* the index of a part: its filters are over other keys */
+    uint32_t number;
+    int fences; /* the index of a part: its filters are over other keys */
     lkv_run_check_entry *each;
     void *arg;
     uint32_t next;                /* the block that comes next */
@@ -29,8 +30,10 @@ typedef struct lkv_run_check {
     size_t below_at;              /* what was led to of `below` */
 } lkv_run_check;
 
+/* `number` is that of the object. */
 void lkv_run_check_init(lkv_run_check *check, const lkv_os *os, uint32_t unit,
-                        int fences, lkv_run_check_entry *each, void *arg);
+                        uint32_t number, int fences, lkv_run_check_entry *each,
+                        void *arg);
 void lkv_run_check_free(lkv_run_check *check);
 
 /* Looks at the next block, all of it; its checksum too. Errors: LKV_CORRUPT with

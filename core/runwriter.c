@@ -72,6 +72,8 @@ static int put_block(lkv_run_writer *writer, lkv_builder *builder,
     if (builder->block.size / unit > UINT32_MAX / 2 - writer->run.blocks) {
         return LKV_TOO_BIG;
     }
+    lkv_block_seal(builder->block.bytes, builder->block.size,
+                   lkv_block_place(writer->run.number, writer->run.blocks));
     memcpy(writer->out.bytes + writer->out.size, builder->block.bytes,
            builder->block.size);
     writer->out.size += builder->block.size;

@@ -181,7 +181,8 @@ static int ask_filter(const lkv_tops *tops, const lkv_run *run, lkv_branch_at *a
      * changed by other means. */
     if (view.size < unit ||
         (storage->fresh &&
-         (lkv_block_open(&block, (lkv_bytes){view.data, unit}, 1, &why) != LKV_OK ||
+         (lkv_block_open(&block, (lkv_bytes){view.data, unit},
+                         lkv_block_place(run->number, at->block), &why) != LKV_OK ||
           block.filter != at->filter))) {
         storage->ops->forget(storage, run->number, (uint64_t)at->block * unit);
         return lkv_run_damage(err, run, at->block, why);

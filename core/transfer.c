@@ -340,7 +340,7 @@ static int check_object(import *in, uint32_t i, uint64_t *number, lkv_error *err
     const uint8_t *at = NULL;
     int rc = LKV_OK;
 
-    lkv_run_check_init(&check, in->store->log.os, unit, is_part,
+    lkv_run_check_init(&check, in->store->log.os, unit, run->number, is_part,
                        is_part ? lkv_expected_fence : lkv_expected_place, &want);
     for (left = run->blocks; left > 0 && rc == LKV_OK;) {
         uint32_t span = 1;
@@ -417,10 +417,50 @@ static lkv_runs *make_list(const import *in)
     return runs;
 }
 
+/* Writes the blocks of a run, with the checksums of their new place. */
+static int write_object(import *in, const lkv_run *run, lkv_buffer *out, lkv_error *err)
+{
+    lkv_storage *storage = in->store->log.storage;
+    size_t unit = storage->block;
+    uint32_t number = 0, from = 0;
+    int rc = LKV_OK;
+
+    out->size = 0;
+    while (rc == LKV_OK && number < run->blocks) {
+        const uint8_t *at = NULL;
+        uint32_t span = 1;
+        rc = lkv_stream_peek(&in->stream, unit, &at);
+        if (rc == LKV_OK) {
+            span = lkv_block_span(at, unit);
+            /* What it was told to be; it may have changed since. */
+            span = span == 0 || span > run->blocks - number ? 1 : span;
+            rc = take(in, span * unit, &at, err);
+        }
+        if (rc == LKV_OK) {
+            rc = lkv_buffer_reserve(out, in->store->log.os, span * unit);
+        }
+        if (rc != LKV_OK) {
+            break;
+        }
+        memcpy(out->bytes + out->size, at, span * unit);
+        lkv_block_seal(out->bytes + out->size, span * unit,
+                       lkv_block_place(run->number, number));
+        out->size += span * unit;
+        number += span;
+        if (out->size >= PIECE_SIZE || number == run->blocks) {
+            rc = storage->ops->write(storage, run->number, (uint64_t)from * unit,
+                                     (lkv_bytes){out->bytes, out->size}, err);
+            out->size = 0;
+            from = number;
+        }
+    }
+    return rc == LKV_ABSENT ? refuse(err, "it is cut short") : rc;
+}
+
 /* Writes the blocks as the objects of the list. They must be those that were seen. */
 static int write_objects(import *in, lkv_error *err)
 {
-    lkv_storage *storage = in->store->log.storage;
+    lkv_buffer block = {.size = 0};
     uint64_t sum = in->sum;
     const uint8_t *at = NULL;
     int rc;
@@ -429,18 +469,9 @@ static int write_objects(import *in, lkv_error *err)
     rc = take(in, (size_t)in->blocks_at, &at, err);
     for (uint32_t i = 0; rc == LKV_OK && i < in->runs->parts + in->runs->count; i++) {
         lkv_run index, run = *find_object(in->store->log.runs, i, &index);
-        uint64_t size = (uint64_t)run.blocks * storage->block, done = 0;
-        while (rc == LKV_OK && done < size) {
-            size_t piece = PIECE_SIZE / storage->block * storage->block;
-            piece = size - done < piece ? (size_t)(size - done) : piece;
-            rc = take(in, piece, &at, err);
-            if (rc == LKV_OK) {
-                rc = storage->ops->write(storage, run.number, done,
-                                         (lkv_bytes){at, piece}, err);
-                done += piece;
-            }
-        }
+        rc = write_object(in, &run, &block, err);
     }
+    lkv_os_free(in->store->log.os, block.bytes);
     if (rc == LKV_OK && lkv_hash_value(&in->stream.hash) != sum) {
         rc = refuse(err, "it changed while it was read");
     }

@@ -50,7 +50,8 @@ int lkv_verify_run(lkv_verify_state *v, const lkv_run *run, int fences, int fini
     uint32_t at = 0;
     int rc = LKV_OK;
 
-    lkv_run_check_init(&check, v->store->log.os, storage->block, fences, each, arg);
+    lkv_run_check_init(&check, v->store->log.os, storage->block, run->number, fences,
+                       each, arg);
     while (at < run->blocks && rc == LKV_OK) {
         lkv_block block;
         rc = lkv_run_block(storage, run, at, &block, err);

@@ -185,7 +185,7 @@ void blocks_must_read(input *in)
     MUST(bytes != NULL);
     input_take(in, bytes, size);
     if (size >= 4) {
-        lkv_format_u32(bytes, lkv_crc32(0, bytes + 4, size - 4));
+        lkv_block_seal(bytes, size, 1);
     }
     rc = lkv_block_open(&block, (lkv_bytes){bytes, size}, 1, &why);
     MUST(rc == LKV_OK || (rc == LKV_CORRUPT && why != NULL));
@@ -239,7 +239,7 @@ static int check(const lkv_os *os, const uint8_t *bytes, const lkv_run *run,
     int rc = LKV_OK;
 
     all->count = 0;
-    lkv_run_check_init(&walk, os, unit, 0, see, all);
+    lkv_run_check_init(&walk, os, unit, run->number, 0, see, all);
     while (at < run->blocks && rc == LKV_OK) {
         const uint8_t *block = bytes + (size_t)at * unit;
         uint32_t span = lkv_block_span(block, unit);
@@ -368,7 +368,7 @@ void blocks_must_walk(input *in)
         return;
     }
     input_take(in, bytes, size);
-    damage_seal_blocks(bytes, size, unit);
+    damage_seal_blocks(bytes, size, unit, run.number);
     run.top = top % run.blocks;
     bounded_os_init(&memory, (4u << 20) + 64 * (uint64_t)size);
     MUST(lkv_storage_mem_open(&memory.os, unit, &storage) == LKV_OK);

@@ -10,14 +10,14 @@
 #define MAX_OBJECTS 256u
 #define ROOM (4u << 20)
 
-void damage_seal_blocks(uint8_t *bytes, size_t size, uint32_t unit)
+void damage_seal_blocks(uint8_t *bytes, size_t size, uint32_t unit, uint32_t number)
 {
     size_t units = size / unit;
     for (size_t at = 0; at < units;) {
         uint8_t *block = bytes + at * unit;
         size_t span = lkv_block_span(block, unit);
         span = span == 0 || span > units - at ? 1 : span;
-        lkv_format_u32(block, lkv_crc32(0, block + 4, span * unit - 4));
+        lkv_block_seal(block, span * unit, lkv_block_place(number, (uint32_t)at));
         at += span;
     }
 }
@@ -134,7 +134,7 @@ enum damage damage_object(lkv_storage *storage, input *in, int sealed)
         change(bytes, size, in);
     }
     if (sealed && number >= LKV_RUN_FIRST) {
-        damage_seal_blocks(bytes, size, storage->block);
+        damage_seal_blocks(bytes, size, storage->block, number);
     } else if (sealed) {
         damage_seal_records(bytes, size);
     }
@@ -159,6 +159,38 @@ void damage_root(lkv_storage *storage, input *in)
                                   (lkv_bytes){bytes, view.size}, NULL) == LKV_OK);
 }
 
+/* The objects behind a root, as far as it lists them. */
+static void seal_objects(uint8_t *bytes, size_t root_size, size_t size, uint32_t unit)
+{
+    const char *why;
+    lkv_bytes list = {bytes, root_size};
+    size_t at = root_size;
+    lkv_root root;
+
+    if (lkv_format_parse_root(list, &root, &why) != LKV_OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < root.parts + root.runs; i++) {
+        uint32_t number, blocks;
+        if (i < root.parts) {
+            lkv_part part;
+            lkv_format_root_part(list, &root, i, &part);
+            number = part.index;
+            blocks = part.blocks;
+        } else {
+            lkv_run run;
+            lkv_format_root_run(list, &root, i - root.parts, &run);
+            number = run.number;
+            blocks = run.blocks;
+        }
+        if (blocks > (size - at) / unit) {
+            return;
+        }
+        damage_seal_blocks(bytes + at, (size_t)blocks * unit, unit, number);
+        at += (size_t)blocks * unit;
+    }
+}
+
 void damage_export(uint8_t *bytes, size_t *size, size_t room, input *in, int sealed,
                    uint32_t unit)
 {
@@ -178,7 +210,7 @@ void damage_export(uint8_t *bytes, size_t *size, size_t room, input *in, int sea
     root = lkv_format_get_u32(bytes + 8);
     if (sealed > 1 && root <= *size - head - 8) {
         damage_seal_root(bytes + head, root);
-        damage_seal_blocks(bytes + head + root, *size - head - root - 8, unit);
+        seal_objects(bytes + head, root, *size - head - 8, unit);
     }
     if (sealed > 0) {
         lkv_format_u64(bytes + *size - 8, lkv_hash_once(bytes, *size - 8));

@@ -10,7 +10,7 @@
 
 /* Makes the checksums right: of each block of a run; of each record of a segment or
  * part, and of its header; of a root. As far as the lengths that stand there lead. */
-void damage_seal_blocks(uint8_t *bytes, size_t size, uint32_t unit);
+void damage_seal_blocks(uint8_t *bytes, size_t size, uint32_t unit, uint32_t number);
 void damage_seal_records(uint8_t *bytes, size_t size);
 void damage_seal_root(uint8_t *bytes, size_t size);
 

@@ -130,7 +130,7 @@ static void seal(one_file *file)
     if (is_root(file)) {
         seal_root(file);
     } else if (number_of(file) >= LKV_RUN_FIRST) {
-        damage_seal_blocks(file->bytes, file->size, BLOCK);
+        damage_seal_blocks(file->bytes, file->size, BLOCK, number_of(file));
     } else if (number_of(file) > 0) {
         damage_seal_records(file->bytes, file->size);
     }
@@ -172,8 +172,9 @@ static void change_size(one_file *file, input *in)
     }
 }
 
-/* Two files change their names; or one gets the bytes of the other. */
-static void swap(files *f, one_file *file, input *in, int copy)
+/* Two files change their names; or one gets the bytes of the other. Whether only runs
+ * are not what they were. */
+static int swap(files *f, one_file *file, input *in, int copy)
 {
     one_file *other = &f->file[input_byte(in) % f->count];
     if (!copy) {
@@ -188,6 +189,8 @@ static void swap(files *f, one_file *file, input *in, int copy)
         MUST(file->bytes != NULL);
         memcpy(file->bytes, other->bytes, file->size);
     }
+    return number_of(file) >= LKV_RUN_FIRST &&
+           (copy || number_of(other) >= LKV_RUN_FIRST);
 }
 
 /* A file that the store knows nothing of; its name may be one that it will want. */
@@ -234,8 +237,8 @@ enum files_damage files_change(files *f, input *in, int vouched)
         break;
     case 2:
     case 3:
-        swap(f, file, in, how & 1);
-        damage = FILES_MOVED;
+        /* A block of a run is bound to its place. */
+        damage = swap(f, file, in, how & 1) ? FILES_BROKEN : FILES_MOVED;
         break;
     case 4:
         add_stranger(f, file, in);

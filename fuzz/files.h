@@ -26,7 +26,8 @@ typedef struct files {
 enum files_damage {
     FILES_WHOLE,  /* all of it */
     FILES_BROKEN, /* checksums tell: right, or an error */
-    FILES_MOVED,  /* a root is damaged, or files stand in the place of others: no value
+    FILES_MOVED,  /* a root is damaged, or segments or parts stand in the place of
+                     others: no value
                      but one that its key once had */
     FILES_FORGED, /* checksums were made to fit: nothing */
 };

@@ -188,10 +188,8 @@ static void look_at_all(scene *s, lkv_store *store, int forward)
     while (judge(s, rc) == LKV_OK) {
         lkv_bytes value;
         int key = number_of(lkv_cursor_key(cursor));
-        /* A separator, when the index of a part stands in a run's place. */
-        MUST(key != WRITTEN_NONE || !exact(s));
-        if (s->damage != FILES_FORGED && key != WRITTEN_NONE) {
-            MUST((key - at) * step > 0);
+        if (s->damage != FILES_FORGED) {
+            MUST(key != WRITTEN_NONE && (key - at) * step > 0);
             for (at += step; exact(s) && at != key; at += step) {
                 MUST(s->is.now[at] == WRITTEN_NONE);
             }
@@ -200,7 +198,6 @@ static void look_at_all(scene *s, lkv_store *store, int forward)
         rc = judge(s, lkv_cursor_value(cursor, &value, NULL));
         MUST(rc != LKV_ABSENT);
         if (rc == LKV_OK) {
-            MUST(key != WRITTEN_NONE || s->damage == FILES_FORGED);
             value_must_be(s, key, value);
         }
         rc = forward ? lkv_cursor_next(cursor, NULL) : lkv_cursor_prev(cursor, NULL);

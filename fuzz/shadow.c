@@ -129,7 +129,7 @@ static void seal_object(shadow *s, const shadow_row *row, uint32_t block)
             }
         }
         if (pass == 0 && row->table == SHADOW_INDEX) {
-            damage_seal_blocks(bytes, size, block);
+            damage_seal_blocks(bytes, size, block, (uint32_t)(row->id >> 32));
         } else if (pass == 0) {
             damage_seal_records(bytes, size);
         }
@@ -226,9 +226,11 @@ enum shadow_damage shadow_change(shadow *s, input *in, uint32_t block)
     uint8_t how = input_byte(in);
     shadow_row *row = &s->row[input_byte(in) % s->count];
     const shadow_row *other;
-    enum shadow_damage damage = SHADOW_BROKEN;
+    enum shadow_damage damage = SHADOW_BROKEN, moved;
 
     s->touched[row->table] = 1;
+    /* A block of a run is bound to its place. */
+    moved = row->table == SHADOW_INDEX ? SHADOW_BROKEN : SHADOW_MOVED;
     switch (how & 7) {
     case 0:
         row->gone = 1;
@@ -243,7 +245,7 @@ enum shadow_damage shadow_change(shadow *s, input *in, uint32_t block)
         other = &s->row[input_byte(in) % s->count];
         row->size = other->size;
         memmove(row->bytes, other->bytes, other->size);
-        damage = SHADOW_MOVED;
+        damage = moved;
         break;
     case 4: /* comes once more, as another */
         row = add_row(s, row);
@@ -252,12 +254,12 @@ enum shadow_damage shadow_change(shadow *s, input *in, uint32_t block)
         }
         change_id(row, in);
         drop_doubles(s, row);
-        damage = SHADOW_MOVED;
+        damage = moved;
         break;
     case 5:
         change_id(row, in);
         drop_doubles(s, row);
-        damage = SHADOW_MOVED;
+        damage = moved;
         break;
     default:
         change_bytes(row, in);

@@ -33,8 +33,8 @@ typedef struct shadow {
 enum shadow_damage {
     SHADOW_WHOLE,  /* all of it */
     SHADOW_BROKEN, /* checksums tell: right, or an error */
-    SHADOW_MOVED,  /* whole rows stand elsewhere: no value but one that its key once had
-                    */
+    SHADOW_MOVED, /* whole rows of the log or of parts stand elsewhere: no value but one
+                     that its key once had */
     SHADOW_FORGED, /* checksums were made to fit: nothing */
 };
 

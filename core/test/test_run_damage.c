@@ -231,7 +231,7 @@ static void seal_block(bench *b, uint32_t number)
 {
     uint8_t *at = bytes_of(b) + (size_t)number * b->storage->block;
     size_t size = (size_t)lkv_block_span(at, LKV_BLOCK_HEADER) * b->storage->block;
-    lkv_format_u32(at, lkv_crc32(0, at + 4, size - 4));
+    lkv_block_seal(at, size, lkv_block_place(b->run.number, number));
 }
 
 /* A block behind the last one is not looked for: other bytes may stand there. */
@@ -328,7 +328,7 @@ static void keys_that_share_too_much(void)
         lkv_format_u32(at + table, LKV_BLOCK_HEADER);
         lkv_format_u32(at + 8, count);
         lkv_format_u32(at + 16, table);
-        lkv_format_u32(at, lkv_crc32(0, at + 4, 65492));
+        lkv_block_seal(at, 65496, lkv_block_place(b.run.number, 0));
         CHECK(count > 4000);
     }
     lkv_run_cursor_init(&cursor, b.storage, &b.os.os, &b.run);
@@ -409,6 +409,38 @@ static void groups_that_lie(void)
     bench_close(&b);
 }
 
+/* Whole blocks in the place of others: of the same run, and of one that is the same but
+ * for its number. F45 */
+static void blocks_that_went_astray(void)
+{
+    uint64_t random = check_seed();
+    uint32_t moved = 0;
+    bench b;
+    bench_open(&b, 473);
+    keys_make(&b.all, KEYS_ALIKE, 300, &random);
+    CHECK_INT(bench_write(&b, NULL), LKV_OK);
+    for (uint32_t to = 0; to < b.run.blocks; to++) {
+        for (uint32_t from = 0; from < b.run.blocks; from++) {
+            uint8_t was[473], *at = bytes_of(&b);
+            lkv_block block;
+            memcpy(was, at + (size_t)to * 473, sizeof(was));
+            memcpy(at + (size_t)to * 473, at + (size_t)from * 473, sizeof(was));
+            CHECK_INT(lkv_run_block(b.storage, &b.run, to, &block, &b.err),
+                      to == from ? LKV_OK : LKV_CORRUPT);
+            memcpy(at + (size_t)to * 473, was, sizeof(was));
+            moved++;
+        }
+        lkv_block_seal(bytes_of(&b) + (size_t)to * 473, 473,
+                       lkv_block_place(BENCH_OBJECT + 1, to));
+    }
+    CHECK(moved > 100);
+    for (uint32_t i = 0; i < b.run.blocks; i++) {
+        lkv_block block;
+        CHECK_INT(lkv_run_block(b.storage, &b.run, i, &block, &b.err), LKV_CORRUPT);
+    }
+    bench_close(&b);
+}
+
 /* A storage that has less of the run than the root says. */
 static void cut_short(void)
 {
@@ -427,11 +459,15 @@ static void cut_short(void)
     bench_close(&b);
 }
 
-static const check_case cases[] = {
-    CASE(writing_fails_anywhere), CASE(reading_fails_anywhere),
-    CASE(no_such_block),          CASE(every_byte),
-    CASE(hostile_runs),           CASE(keys_that_share_too_much),
-    CASE(groups_that_lie),        CASE(cut_short)};
+static const check_case cases[] = {CASE(writing_fails_anywhere),
+                                   CASE(reading_fails_anywhere),
+                                   CASE(no_such_block),
+                                   CASE(every_byte),
+                                   CASE(hostile_runs),
+                                   CASE(keys_that_share_too_much),
+                                   CASE(groups_that_lie),
+                                   CASE(blocks_that_went_astray),
+                                   CASE(cut_short)};
 
 int main(int argc, char **argv)
 {

@@ -325,10 +325,27 @@ static void another_history(void)
 
 /* Made by hand, with right checksums */
 
-/* The block that begins at `at`, of so many bytes, and all of it. */
-static void seal_again(export *out, size_t at, size_t size)
+/* Where block `i` of an export of the store stands. */
+static uint64_t place_of(const fixture *f, uint32_t i)
 {
-    lkv_format_u32(out->bytes + at, lkv_crc32(0, out->bytes + at + 4, size - 4));
+    const lkv_runs *runs = f->store->log.runs;
+    uint32_t k = 0;
+    for (; k < runs->parts && i >= runs->part[k].blocks; k++) {
+        i -= runs->part[k].blocks;
+    }
+    if (k < runs->parts) {
+        return lkv_block_place(runs->part[k].index, i);
+    }
+    for (k = 0; i >= runs->run[k].blocks; k++) {
+        i -= runs->run[k].blocks;
+    }
+    return lkv_block_place(runs->run[k].number, i);
+}
+
+/* The block that begins at `at`, of so many bytes, and all of it. */
+static void seal_again(export *out, size_t at, size_t size, uint64_t place)
+{
+    lkv_block_seal(out->bytes + at, size, place);
     lkv_format_u64(out->bytes + out->size - 8,
                    lkv_hash_once(out->bytes, out->size - 8));
 }
@@ -347,11 +364,12 @@ static void every_byte_of_the_blocks(void)
     from = 12 + lkv_format_get_u32(out.bytes + 8);
     for (size_t at = from; at + 64 <= out.size - 8 && check_failures() == 0;) {
         size_t span = lkv_format_get_u32(out.bytes + at + 12);
+        uint64_t place = place_of(&f, (uint32_t)((at - from) / 64));
         for (size_t k = 4; k < span * 64; k++) {
             uint8_t was = out.bytes[at + k];
             int rc;
             out.bytes[at + k] = (uint8_t)(was ^ (1u << k % 8));
-            seal_again(&out, at, span * 64);
+            seal_again(&out, at, span * 64, place);
             begin(f.store);
             rc = import(f.store, &out, &f.err);
             CHECK(rc == LKV_OK || rc == LKV_CORRUPT);
@@ -367,7 +385,7 @@ static void every_byte_of_the_blocks(void)
             lkv_rollback(f.store);
             CHECK_TEXT(contents(f.store), LAYERS_SMALL);
             out.bytes[at + k] = was;
-            seal_again(&out, at, span * 64);
+            seal_again(&out, at, span * 64, place);
         }
         at += span * 64;
     }
