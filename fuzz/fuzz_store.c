@@ -51,6 +51,7 @@ typedef struct scene {
     handle handle[2];
     written is;
     enum files_damage damage;
+    int in_the_way; /* what is no file has the name of one */
     uint8_t number;
 } scene;
 
@@ -63,9 +64,10 @@ static int is_answer(const scene *s, int rc)
     case LKV_ABSENT:
         return 1;
     case LKV_CORRUPT:
-    case LKV_CANTOPEN: /* something that is no part of a store */
-    case LKV_IO:       /* a directory, or a link, where a file should be */
         return s->damage != FILES_WHOLE;
+    case LKV_CANTOPEN: /* something that is no part of a store */
+    case LKV_IO:       /* a directory, or a link, where a file should be, or is to be */
+        return s->damage != FILES_WHOLE || s->in_the_way;
     case LKV_TOO_BIG:
     case LKV_FULL:
         return s->damage == FILES_FORGED;
@@ -370,6 +372,7 @@ static void scene_open(scene *s, uint8_t number)
     memset(s->handle, 0, sizeof(s->handle));
     s->number = number;
     s->damage = FILES_WHOLE;
+    s->in_the_way = 0;
     bounded_os_init(&s->memory, MEMORY);
     s->memory.os.files = &lkv_os_posix_files;
     s->memory.os.shared = &lkv_os_posix_shared;
@@ -434,6 +437,10 @@ static void damage(scene *s, const shape *from, unsigned changes)
         s->damage = done > s->damage ? done : s->damage;
     }
     MUST(lkv_os_posix_shared.make_directory(NULL, s->path, 0700) == 0);
+    for (size_t i = 0; i < f.count; i++) {
+        s->in_the_way |=
+            f.file[i].kind == FILE_DIRECTORY || f.file[i].kind == FILE_LINK;
+    }
     files_put(&f, s->path);
     files_free(&f);
 }

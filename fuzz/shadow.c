@@ -186,6 +186,7 @@ static void change_id(shadow_row *row, input *in)
                                         1};
     uint8_t how = input_byte(in);
     sqlite3_int64 by = 0;
+    uint64_t sum;
     if ((how & 3) == 0) {
         row->id = odd[how >> 2 & 7];
     } else if ((how & 3) == 1) {
@@ -195,7 +196,8 @@ static void change_id(shadow_row *row, input *in)
     } else {
         row->id = (sqlite3_int64)((uint64_t)input_u32(in) << 32 | how >> 2);
     }
-    row->id = (sqlite3_int64)((uint64_t)row->id + (uint64_t)by);
+    sum = (uint64_t)row->id + (uint64_t)by; /* may wrap around */
+    row->id = (sqlite3_int64)sum;
 }
 
 static shadow_row *add_row(shadow *s, const shadow_row *like)
