@@ -1,14 +1,18 @@
 /*
  * block.h - one block of an index run: keys in order with what they lead to.
  *
- *     0  crc32     u32   over the object's number u32, the block's number there u32,
- * and all that follows in the block 4  kind      u8    1 leaf, 2 branch, 3 top 5  zero
- * u8 6  restarts  u16 8  entries   u32 12  blocks    u32   of the storage that this one
- * takes: 1, more for long keys 16  table     u32   where the restarts stand 20  filter
- * u32   where the filter's lines begin, up to the end; 0: there are none 24  before u32
- * number of the block of this kind before it, plus 1; 0: none 28  entries:  shared
- * varint | rest varint | rest of the key | numbers table:    offsets of the entries
- * that share nothing, u32 each
+ *     0  crc32     u32   over the object's number, the block's number there, u32 each,
+ *                         and all that follows in the block
+ *     4  kind      u8    1 leaf, 2 branch, 3 top
+ *     5  zero      u8
+ *     6  restarts  u16
+ *     8  entries   u32
+ *    12  blocks    u32   of the storage that this one takes: 1, more for long keys
+ *    16  table     u32   where the restarts stand
+ *    20  filter    u32   where the filter's lines begin, up to the end; 0: no filter
+ *    24  before    u32   number of the block of this kind before it, plus 1; 0: none
+ *    28  entries:  shared varint | rest varint | rest of the key | numbers
+ *        table:    offsets of the entries that share nothing, u32 each
  *
  * An entry shares its first bytes with the key before it. A leaf's numbers are
  * segment << 3 | tombstone << 2 | tag, the offset there, and the record's size; a

@@ -220,7 +220,16 @@ void lkv_posix_rewind(lkv_storage *storage, uint32_t number, uint64_t offset)
             blot(posix, object, offset);
         }
         object->size = offset;
+        /* What comes to stand there may be another's, and not synced. */
+        object->synced = object->synced < offset ? object->synced : offset;
     }
+}
+
+/* Whether a power cut may bring a root back that names what is to be removed. */
+static int may_come_back(const lkv_posix *posix)
+{
+    return posix->base.sync == LKV_SYNC_NORMAL ||
+           (posix->base.sync == LKV_SYNC_FULL && posix->slot != posix->durable_slot);
 }
 
 int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
@@ -240,7 +249,7 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
         lkv_posix_forget(storage, number, 0);
         lkv_posix_drop(posix, object);
     }
-    if (storage->sync == LKV_SYNC_NORMAL) { /* the durable root may name it */
+    if (may_come_back(posix)) {
         posix->strays = 1;
         return LKV_OK;
     }

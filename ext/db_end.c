@@ -97,7 +97,8 @@ int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     db->tail_id = 0;
     rc = lkv_db_prepare(db, LKV_DB_LAST, &statement);
     if (rc == LKV_OK) {
-        sqlite3_bind_int64(statement, 1, (sqlite3_int64)LKV_PART_FIRST << 32);
+        sqlite3_bind_int64(statement, 1, (sqlite3_int64)1 << 32);
+        sqlite3_bind_int64(statement, 2, (sqlite3_int64)LKV_PART_FIRST << 32);
         rc = lkv_db_row(db, statement);
     }
     if (rc != LKV_OK) {

@@ -48,7 +48,7 @@ int lkv_db_remove(lkv_storage *storage, uint32_t object, uint64_t offset,
 static int list_table(storage_db *db, size_t i, int (*each)(void *arg, uint32_t object),
                       void *arg)
 {
-    sqlite3_int64 from = INT64_MIN, object;
+    sqlite3_int64 from = INT64_MIN, id, object;
     for (;;) {
         sqlite3_stmt *statement;
         int rc = lkv_db_prepare(db, tables[i].next, &statement), own;
@@ -60,8 +60,12 @@ static int list_table(storage_db *db, size_t i, int (*each)(void *arg, uint32_t 
         if (rc != LKV_OK) {
             return rc == LKV_ABSENT ? LKV_OK : rc;
         }
-        object = sqlite3_column_int64(statement, 0) >> 32;
+        id = sqlite3_column_int64(statement, 0);
+        object = id >> 32;
         sqlite3_reset(statement);
+        if (id < from) { /* no table of ours, whose ids are numbers */
+            return each(arg, 0);
+        }
         own = object >= tables[i].first && object <= tables[i].last;
         rc = each(arg, own ? (uint32_t)object : 0);
         if (rc != 0 || object > tables[i].last || object == INT32_MAX) {
