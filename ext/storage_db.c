@@ -273,6 +273,9 @@ static int go_on(storage_db *db, uint32_t object, uint64_t offset, lkv_bytes byt
     }
     memcpy(db->scratch, view.data, within);
     memcpy(db->scratch + within, bytes.data, *size);
+    /* Bytes behind the end, which nobody wrote, made it look settled. */
+    lkv_cache_drop(db->cache, (uint64_t)lkv_db_block_id(db, object, offset),
+                   (uint64_t)lkv_db_block_id(db, object, offset));
     return lkv_db_put(db, lkv_db_of(LKV_DB_PUT, object),
                       lkv_db_block_id(db, object, offset), db->scratch, within + *size);
 }

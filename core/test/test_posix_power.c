@@ -27,7 +27,7 @@ typedef struct power {
     char *attempt[STEPS];      /* what a step prepared and then took back, or NULL */
     size_t commits;
     enum lkv_sync sync;
-    int careless; /* the second writer has sync=off */
+    enum lkv_sync second; /* of the second writer */
     uint64_t random;
     /* What was done. */
     uint64_t *hashes;
@@ -107,9 +107,9 @@ static void record(power *p)
     CHECK_INT(lkv_storage_posix_make(storage, &made, &err), LKV_OK);
     CHECK_INT(lkv_create(storage, recorder_os(p->recorder), text_bytes("about"), &err),
               LKV_OK);
-    CHECK_INT(open_on(recorder_os(p->recorder), p->path,
-                      p->careless ? LKV_SYNC_OFF : p->sync, &second_storage, &second),
-              LKV_OK);
+    CHECK_INT(
+        open_on(recorder_os(p->recorder), p->path, p->second, &second_storage, &second),
+        LKV_OK);
     for (size_t step = 0; step < STEPS; step++) {
         CHECK_INT(lkv_refresh(store, &err), LKV_OK);
         p->expected[p->commits++] = strdup(contents(store));
@@ -141,6 +141,19 @@ static int is_expected(const power *p, const char *found, size_t from, size_t to
     /* An attempt to commit that was under way. */
     return to > 0 && p->attempt[to - 1] != NULL &&
            strcmp(found, p->attempt[to - 1]) == 0;
+}
+
+/* How many commits are to last when so many have returned: those up to the last one
+ * with sync=full. */
+static size_t lasting(const power *p, size_t returned)
+{
+    size_t steps = returned > 0 ? returned - 1 : 0;
+    while (steps > 0 && (p->sync != LKV_SYNC_FULL ||
+                         (is_second(steps - 1) && p->second != LKV_SYNC_FULL) ||
+                         (is_taken_back(steps - 1) && p->second != LKV_SYNC_FULL))) {
+        steps--;
+    }
+    return steps;
 }
 
 /* Changes of the root. */
@@ -201,9 +214,7 @@ static int check_image(power *p, size_t at, enum recorder_kind kind, const char 
     }
     found =
         lkv_refresh(store, &err) == LKV_OK ? strdup(contents(store)) : strdup(err.text);
-    ok = is_expected(p, found,
-                     p->sync == LKV_SYNC_FULL && returned > 0 ? returned - 1 : 0,
-                     returned);
+    ok = is_expected(p, found, lasting(p, returned), returned);
     if (!ok) {
         printf("cut before event %zu, kind %d, %zu returned: %s\n", at, (int)kind,
                returned, found);
@@ -245,16 +256,16 @@ static int is_promised(const power *p, size_t at)
 {
     size_t returned = recorder_returns(p->recorder, at);
     int promised = 1;
-    for (size_t step = 0; p->careless && step < returned; step++) {
+    for (size_t step = 0; p->second == LKV_SYNC_OFF && step < returned; step++) {
         int done = step + 1 < returned;
         promised = !is_second(step) && (promised || (done && !is_taken_back(step)));
     }
     return promised;
 }
 
-static void cut_everywhere(enum lkv_sync sync, int careless)
+static void cut_everywhere(enum lkv_sync sync, enum lkv_sync second)
 {
-    power p = {.sync = sync, .careless = careless, .random = check_seed()};
+    power p = {.sync = sync, .second = second, .random = check_seed()};
     int times = check_long() ? 60 : 2;
 
     directory_make(&p.directory);
@@ -288,7 +299,7 @@ static void cut_everywhere(enum lkv_sync sync, int careless)
            recorder_events(p.recorder), p.images, p.distinct, p.kinds[RECORDER_DROPPED],
            p.kinds[RECORDER_KEPT], p.kinds[RECORDER_TORN], p.kinds[RECORDER_REORDERED],
            p.kinds[RECORDER_SCRAMBLED]);
-    CHECK(p.distinct > (careless ? 200 : 400));
+    CHECK(p.distinct > (second == LKV_SYNC_OFF ? 200 : 400));
     recorder_close(p.recorder);
     for (size_t i = 0; i < p.commits; i++) {
         free(p.expected[i]);
@@ -302,20 +313,26 @@ static void cut_everywhere(enum lkv_sync sync, int careless)
 
 static void full(void)
 {
-    cut_everywhere(LKV_SYNC_FULL, 0);
+    cut_everywhere(LKV_SYNC_FULL, LKV_SYNC_FULL);
 }
 
 static void full_after_off(void)
 {
-    cut_everywhere(LKV_SYNC_FULL, 1);
+    cut_everywhere(LKV_SYNC_FULL, LKV_SYNC_OFF);
+}
+
+static void full_after_normal(void)
+{
+    cut_everywhere(LKV_SYNC_FULL, LKV_SYNC_NORMAL);
 }
 
 static void normal(void)
 {
-    cut_everywhere(LKV_SYNC_NORMAL, 0);
+    cut_everywhere(LKV_SYNC_NORMAL, LKV_SYNC_NORMAL);
 }
 
-static const check_case cases[] = {CASE(full), CASE(full_after_off), CASE(normal)};
+static const check_case cases[] = {CASE(full), CASE(full_after_off),
+                                   CASE(full_after_normal), CASE(normal)};
 
 int main(int argc, char **argv)
 {

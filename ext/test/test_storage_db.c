@@ -56,6 +56,20 @@ static void reads(void)
     end();
 }
 
+/* A part goes on where it ended, over bytes that were behind its end. */
+static void goes_on_before_strange_bytes(void)
+{
+    lkv_bytes view = {NULL, 0};
+    begin();
+    unit_sql(db, "INSERT INTO kv_base VALUES(1 << 60, zeroblob(512))");
+    CHECK(storage->ops->read(storage, LKV_PART_FIRST, 0, 100, &view, NULL) == LKV_OK);
+    CHECK(storage->ops->write(storage, LKV_PART_FIRST, 100, (lkv_bytes){"goes on", 7},
+                              NULL) == LKV_OK);
+    CHECK(storage->ops->read(storage, LKV_PART_FIRST, 100, 7, &view, NULL) == LKV_OK);
+    CHECK(view.size == 7 && memcmp(view.data, "goes on", 7) == 0);
+    end();
+}
+
 /* A record may say that it is 1 GiB long: no memory goes by that. */
 static void wanted_is_not_there(void)
 {
@@ -94,6 +108,7 @@ static void short_block_between(void)
 int main(void)
 {
     UNIT_RUN(reads);
+    UNIT_RUN(goes_on_before_strange_bytes);
     UNIT_RUN(wanted_is_not_there);
     UNIT_RUN(short_block_between);
     return unit_end();
