@@ -198,6 +198,9 @@ LKV_MUST_CHECK int lkv_posix_clean(lkv_posix *posix, uint32_t object, uint64_t o
 /* Removes the files of objects that a root names as garbage, but for those that the
  * durable root did before. */
 void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes root);
+/* Whether a power cut may bring a root back that names more than the published one
+ * does: nothing is removed then. */
+int lkv_posix_may_come_back(const lkv_posix *posix);
 /* Removes the files of objects that are not held. */
 void lkv_posix_remove_strays(lkv_posix *posix);
 

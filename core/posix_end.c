@@ -351,7 +351,7 @@ void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end)
     lkv_posix_free_prepared(posix, 0);
     /* No durable root may name them any more. */
     if (posix->strays && !posix->broken &&
-        (took_durable || posix->base.sync != LKV_SYNC_NORMAL)) {
+        (took_durable || !lkv_posix_may_come_back(posix))) {
         lkv_posix_remove_strays(posix);
         posix->strays = 0;
     }

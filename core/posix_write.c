@@ -225,8 +225,7 @@ void lkv_posix_rewind(lkv_storage *storage, uint32_t number, uint64_t offset)
     }
 }
 
-/* Whether a power cut may bring a root back that names what is to be removed. */
-static int may_come_back(const lkv_posix *posix)
+int lkv_posix_may_come_back(const lkv_posix *posix)
 {
     return posix->base.sync == LKV_SYNC_NORMAL ||
            (posix->base.sync == LKV_SYNC_FULL && posix->slot != posix->durable_slot);
@@ -249,7 +248,7 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
         lkv_posix_forget(storage, number, 0);
         lkv_posix_drop(posix, object);
     }
-    if (may_come_back(posix)) {
+    if (lkv_posix_may_come_back(posix)) {
         posix->strays = 1;
         return LKV_OK;
     }
