@@ -14,8 +14,8 @@ SQLITE_EXTENSION_INIT3
 
 static const char *const sql[LKV_DB_STATEMENTS] = {
     [LKV_DB_READ] = "SELECT block FROM \"%w\".\"%w_log\" WHERE id=?1",
-    [LKV_DB_LAST] =
-        "SELECT block,id FROM \"%w\".\"%w_log\" WHERE id>=?1 AND id<?2 ORDER BY 2 DESC",
+    [LKV_DB_LAST] = ("SELECT block, id FROM \"%w\".\"%w_log\" WHERE id>=?1 AND id<?2 "
+                     "ORDER BY id DESC LIMIT 1"),
     [LKV_DB_NEXT] = "SELECT id FROM \"%w\".\"%w_log\" WHERE id>=?1 ORDER BY id LIMIT 1",
     [LKV_DB_NEXT_PART] =
         "SELECT id FROM \"%w\".\"%w_base\" WHERE id>=?1 ORDER BY id LIMIT 1",
