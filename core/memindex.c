@@ -371,11 +371,11 @@ int lkv_memindex_put(lkv_memindex *index, lkv_bytes key, lkv_place place,
     }
     rc = make_entry(index, entry, key, place);
     n = p.at[p.depth];
-    if (rc != LKV_OK && n->count == 0) { /* the root, made for it: no node is empty */
-        index->root = NULL;
-        give_node(index, n);
-    }
     if (rc != LKV_OK) {
+        if (n->count == 0) { /* the root, made for it: no node is empty */
+            index->root = NULL;
+            give_node(index, n);
+        }
         return rc;
     }
     if (lkv_node_has_room(n, lkv_node_entry_size(entry))) {

@@ -127,14 +127,13 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
         row.size = row.size < db->base.block ? row.size : db->base.block;
         if (row.size > 0 && row.data == NULL) {
             rc = LKV_NOMEM;
-        } else if (settled(db, object, start, row.size) && db->base.passing &&
-                   row.size == db->base.block) {
-            rc = pass(db, id, row, view);
-        } else if (settled(db, object, start, row.size)) {
-            rc = lkv_cache_put(db->cache, (uint64_t)id, row, view);
-        } else {
+        } else if (!settled(db, object, start, row.size)) {
             rc = lkv_db_keep_tail(db, id, row.data, row.size);
             *view = tail_view(db);
+        } else if (db->base.passing && row.size == db->base.block) {
+            rc = pass(db, id, row, view);
+        } else {
+            rc = lkv_cache_put(db->cache, (uint64_t)id, row, view);
         }
         sqlite3_reset(statement);
         return rc;
