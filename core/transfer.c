@@ -141,6 +141,7 @@ int lkv_export(lkv_store *store, int (*put)(void *arg, lkv_bytes bytes), void *a
 /* Taking it back */
 
 #define ANOTHER_HISTORY "it is of another history of the store"
+#define CHANGED "it changed while it was read"
 
 typedef struct import {
     lkv_store *store;
@@ -326,6 +327,21 @@ static int block_damage(lkv_error *err, uint64_t number, const char *why)
     return refuse_for(err, what, why);
 }
 
+/* The next block of an object of which `left` storage blocks are to come, and how many
+ * of them it takes; 0 when it does not say that soundly, and is not taken. */
+static int take_block(import *in, uint32_t left, const uint8_t **at, uint32_t *span,
+                      lkv_error *err)
+{
+    uint32_t unit = in->store->log.storage->block;
+    int rc = lkv_stream_peek(&in->stream, unit, at);
+    if (rc != LKV_OK) {
+        return rc == LKV_ABSENT ? refuse(err, "it is cut short") : rc;
+    }
+    *span = lkv_block_span(*at, unit);
+    *span = *span <= left ? *span : 0;
+    return *span == 0 ? LKV_OK : take(in, (size_t)*span * unit, at, err);
+}
+
 /* Looks at the blocks of object `i`; `*number` of them came before it. */
 static int check_object(import *in, uint32_t i, uint64_t *number, lkv_error *err)
 {
@@ -343,16 +359,10 @@ static int check_object(import *in, uint32_t i, uint64_t *number, lkv_error *err
     lkv_run_check_init(&check, in->store->log.os, unit, run->number, is_part,
                        is_part ? lkv_expected_fence : lkv_expected_place, &want);
     for (left = run->blocks; left > 0 && rc == LKV_OK;) {
-        uint32_t span = 1;
-        rc = lkv_stream_peek(&in->stream, unit, &at);
-        rc = rc == LKV_ABSENT ? refuse(err, "it is cut short") : rc;
-        if (rc == LKV_OK) {
-            span = lkv_block_span(at, unit);
-            if (span == 0 || span > left) {
-                rc = block_damage(err, *number, "not a block of a run");
-            } else {
-                rc = take(in, (size_t)span * unit, &at, err);
-            }
+        uint32_t span;
+        rc = take_block(in, left, &at, &span, err);
+        if (rc == LKV_OK && span == 0) {
+            rc = block_damage(err, *number, "not a block of a run");
         }
         if (rc == LKV_OK) {
             rc =
@@ -428,19 +438,16 @@ static int write_object(import *in, const lkv_run *run, lkv_buffer *out, lkv_err
     out->size = 0;
     while (rc == LKV_OK && number < run->blocks) {
         const uint8_t *at = NULL;
-        uint32_t span = 1;
-        rc = lkv_stream_peek(&in->stream, unit, &at);
-        if (rc == LKV_OK) {
-            span = lkv_block_span(at, unit);
-            /* What it was told to be; it may have changed since. */
-            span = span == 0 || span > run->blocks - number ? 1 : span;
-            rc = take(in, span * unit, &at, err);
+        uint32_t span;
+        rc = take_block(in, run->blocks - number, &at, &span, err);
+        if (rc == LKV_OK && span == 0) {
+            rc = refuse(err, CHANGED);
         }
         if (rc == LKV_OK) {
             rc = lkv_buffer_reserve(out, in->store->log.os, span * unit);
         }
         if (rc != LKV_OK) {
-            break;
+            return rc;
         }
         memcpy(out->bytes + out->size, at, span * unit);
         lkv_block_seal(out->bytes + out->size, span * unit,
@@ -454,13 +461,13 @@ static int write_object(import *in, const lkv_run *run, lkv_buffer *out, lkv_err
             from = number;
         }
     }
-    return rc == LKV_ABSENT ? refuse(err, "it is cut short") : rc;
+    return rc;
 }
 
 /* Writes the blocks as the objects of the list. They must be those that were seen. */
 static int write_objects(import *in, lkv_error *err)
 {
-    lkv_buffer block = {.size = 0};
+    lkv_buffer piece = {.size = 0};
     uint64_t sum = in->sum;
     const uint8_t *at = NULL;
     int rc;
@@ -469,11 +476,11 @@ static int write_objects(import *in, lkv_error *err)
     rc = take(in, (size_t)in->blocks_at, &at, err);
     for (uint32_t i = 0; rc == LKV_OK && i < in->runs->parts + in->runs->count; i++) {
         lkv_run index, run = *find_object(in->store->log.runs, i, &index);
-        rc = write_object(in, &run, &block, err);
+        rc = write_object(in, &run, &piece, err);
     }
-    lkv_os_free(in->store->log.os, block.bytes);
+    lkv_os_free(in->store->log.os, piece.bytes);
     if (rc == LKV_OK && lkv_hash_value(&in->stream.hash) != sum) {
-        rc = refuse(err, "it changed while it was read");
+        rc = refuse(err, CHANGED);
     }
     return rc;
 }
