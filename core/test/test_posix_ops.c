@@ -558,63 +558,6 @@ static void newest_root_is_not_durable(void)
     bench_close(&b);
 }
 
-/* What was synced and then taken back is not, for others may write there. */
-static void rewound_is_not_synced(void)
-{
-    const lkv_posix_object *object;
-    uint64_t before;
-    bench b;
-    bench_open(&b, 0, 1);
-    commit_text(b.store, "a", "1");
-    object = lkv_posix_find(lkv_posix_of(b.storage), 1);
-    CHECK(object != NULL && object->synced == object->size);
-    before = object->synced;
-    begin(b.store);
-    CHECK_INT(put_text(b.store, "b", "2"), LKV_OK);
-    CHECK_INT(lkv_prepare(b.store, &b.err), LKV_OK);
-    CHECK(object->synced > before);
-    lkv_rollback(b.store);
-    CHECK_SIZE(object->size, before);
-    CHECK_SIZE(object->synced, before);
-    bench_close(&b);
-}
-
-/* A root of sync=normal is published, and the durable one before it names more: of
- * that, a writer with sync=full removes nothing, nor does its rollback. */
-static void removes_nothing_that_may_come_back(void)
-{
-    const lkv_posix *posix;
-    char name[16], path[320];
-    struct stat is;
-    uint32_t number;
-    bench b;
-    bench_open(&b, 0, 1);
-    posix = lkv_posix_of(b.storage);
-    lkv_sync_fallback(b.store, LKV_SYNC_NORMAL);
-    b.store->flush_size = 64;
-    for (int i = 0; i < 20 && posix->slot == posix->durable_slot; i++) {
-        commit_text(b.store, "a", "1");
-        commit_text(b.store, "b", "a value that is long enough for a run of its own");
-    }
-    CHECK(posix->slot != posix->durable_slot);
-    CHECK(b.store->log.runs->count > 0);
-    number = b.store->log.runs->run[0].number;
-    snprintf(name, sizeof(name), "%08x", number);
-    directory_path(&b.directory, "kv", path, sizeof(path));
-    snprintf(path + strlen(path), sizeof(path) - strlen(path), "/%s", name);
-    CHECK_INT(stat(path, &is), 0);
-    lkv_sync_fallback(b.store, LKV_SYNC_FULL);
-    begin(b.store);
-    CHECK_INT(b.storage->ops->remove(b.storage, number, 0, &b.err), LKV_OK);
-    CHECK_INT(stat(path, &is), 0);
-    lkv_rollback(b.store);
-    CHECK_INT(stat(path, &is), 0);
-    bench_reopen(&b);
-    CHECK_INT(lkv_refresh(b.store, &b.err), LKV_OK);
-    CHECK_INT(lkv_verify(b.store, NULL, NULL, &b.err), LKV_OK);
-    bench_close(&b);
-}
-
 static const check_case cases[] = {CASE(writes_out_of_turn),
                                    CASE(cached),
                                    CASE(own_files_in_a_directory),
@@ -628,8 +571,6 @@ static const check_case cases[] = {CASE(writes_out_of_turn),
                                    CASE(removed_under_a_reader),
                                    CASE(newest_root_is_not_durable),
                                    CASE(prepared_in_vain),
-                                   CASE(rewound_is_not_synced),
-                                   CASE(removes_nothing_that_may_come_back),
                                    CASE(torn_commits)};
 
 int main(int argc, char **argv)

@@ -254,9 +254,75 @@ static void reader_meets_first_writer(void)
     party_close(&p);
 }
 
-static const check_case cases[] = {
-    CASE(newest_root_lost), CASE(roots_with_other_ends), CASE(second_root_torn),
-    CASE(root_of_long_transaction_lost), CASE(reader_meets_first_writer)};
+/* What was synced and then taken back is not, for others may write there. */
+static void rewound_is_not_synced(void)
+{
+    const lkv_posix_object *object;
+    uint64_t before;
+    party p;
+    guest u;
+
+    party_open(&p, PARTY_FILES);
+    p.sync = LKV_SYNC_FULL;
+    guest_open(&u, &p);
+    guest_make(&u);
+    commit_text(u.store, "a", "1");
+    object = lkv_posix_find(lkv_posix_of(u.storage), 1);
+    CHECK(object != NULL && object->synced == object->size);
+    before = object->synced;
+    begin(u.store);
+    CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    CHECK(object->synced > before);
+    lkv_rollback(u.store);
+    CHECK_SIZE(object->size, before);
+    CHECK_SIZE(object->synced, before);
+    guest_close(&u);
+    party_close(&p);
+}
+
+/* A root of sync=normal is published, and the durable one before it names more: of
+ * that, a writer with sync=full removes nothing, nor does its rollback. */
+static void removes_nothing_that_may_come_back(void)
+{
+    const lkv_posix *posix;
+    char name[16];
+    uint32_t number;
+    party p;
+    guest u;
+
+    party_open(&p, PARTY_FILES);
+    p.sync = LKV_SYNC_NORMAL;
+    guest_open(&u, &p);
+    guest_make(&u);
+    posix = lkv_posix_of(u.storage);
+    u.store->flush_size = 64;
+    for (int i = 0; i < 20 && posix->slot == posix->durable_slot; i++) {
+        commit_text(u.store, "a", "1");
+        commit_text(u.store, "b", "a value that is long enough for a run of its own");
+    }
+    CHECK(posix->slot != posix->durable_slot);
+    CHECK(u.store->log.runs->count > 0);
+    number = u.store->log.runs->run[0].number;
+    snprintf(name, sizeof(name), "%08x", number);
+    CHECK(directory_size(p.path, name) > 0);
+    lkv_sync_fallback(u.store, LKV_SYNC_FULL);
+    begin(u.store);
+    CHECK_INT(u.storage->ops->remove(u.storage, number, 0, &u.err), LKV_OK);
+    CHECK(directory_size(p.path, name) > 0);
+    lkv_rollback(u.store);
+    CHECK(directory_size(p.path, name) > 0);
+    guest_close(&u);
+    party_close(&p);
+}
+
+static const check_case cases[] = {CASE(newest_root_lost),
+                                   CASE(roots_with_other_ends),
+                                   CASE(second_root_torn),
+                                   CASE(root_of_long_transaction_lost),
+                                   CASE(reader_meets_first_writer),
+                                   CASE(rewound_is_not_synced),
+                                   CASE(removes_nothing_that_may_come_back)};
 
 int main(int argc, char **argv)
 {
