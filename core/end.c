@@ -1,5 +1,5 @@
 /*
- * end.c - the published end as bytes:
+ * end.c - what storages know of a store. The published end as bytes:
  *
  *   store id 16 | generation u64 | revision u64 | chain u64 | live keys u64 |
  *   live bytes u64 | segment u32 | offset u32 | zero u32 | crc32 u32 of all before it
@@ -38,4 +38,11 @@ int lkv_end_decode(const uint8_t *at, lkv_end *end)
     end->segment = lkv_format_get_u32(at + 56);
     end->offset = lkv_format_get_u32(at + 60);
     return LKV_OK;
+}
+
+uint32_t lkv_root_block(lkv_bytes root)
+{
+    const char *why;
+    lkv_root parsed;
+    return lkv_format_parse_root(root, &parsed, &why) == LKV_OK ? parsed.block : 0;
 }

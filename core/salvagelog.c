@@ -308,6 +308,28 @@ static int find_limit(const lkv_survey *s, uint32_t *out, lkv_error *err)
     return LKV_OK;
 }
 
+/* An end that says the log ends at `*at` is no content: it goes behind it. */
+static int pass_end(const lkv_survey *s, uint32_t object, uint32_t *at, lkv_error *err)
+{
+    uint32_t block = s->storage->block, from = *at;
+    lkv_wreck wreck = {.storage = s->storage, .object = object, .limit = UINT32_MAX};
+    lkv_bytes view;
+    lkv_end end;
+    int rc = lkv_wreck_look(&wreck, from, LKV_END_SIZE, &view, err);
+
+    if (rc == LKV_OK && view.size == 0 &&
+        from <= LKV_SEGMENT_MAX) { /* alone in a row */
+        from = (from + block - 1) / block * block;
+        rc = lkv_wreck_look(&wreck, from, LKV_END_SIZE, &view, err);
+    }
+    if (rc == LKV_OK && view.size >= LKV_END_SIZE &&
+        lkv_end_decode(view.data, &end) == LKV_OK && end.segment == object &&
+        end.offset == *at) {
+        *at = from + LKV_END_SIZE;
+    }
+    return rc;
+}
+
 /* Where the zeros begin that a file ends in, which were never anything else: `*to` goes
  * back as far as `from`, and what the index knew. */
 static int trim(const lkv_survey *s, uint32_t object, uint32_t from, uint32_t *to,
@@ -316,14 +338,15 @@ static int trim(const lkv_survey *s, uint32_t object, uint32_t from, uint32_t *t
     lkv_wreck wreck = {.storage = s->storage, .object = object, .limit = *to};
     uint32_t at = from, end = *to, empty = 0;
     const lkv_tail *tail = &s->runs->tail;
+    int rc = pass_end(s, object, &at, err);
 
     *to = tail->segment == object && tail->offset > from ? tail->offset : from;
-    while (at < end && empty <= s->storage->segment) {
+    while (rc == LKV_OK && at < end && empty <= s->storage->segment) {
         const uint8_t *bytes;
         lkv_bytes view;
-        int rc = lkv_wreck_look(&wreck, at, s->storage->block, &view, err);
+        rc = lkv_wreck_look(&wreck, at, s->storage->block, &view, err);
         if (rc != LKV_OK) {
-            return rc;
+            break;
         }
         bytes = view.data;
         for (size_t i = 0; i < view.size; i++) {
@@ -333,7 +356,7 @@ static int trim(const lkv_survey *s, uint32_t object, uint32_t from, uint32_t *t
         empty = view.size > 0 ? 0 : empty + s->storage->block;
         at += view.size > 0 ? (uint32_t)view.size : s->storage->block;
     }
-    return LKV_OK;
+    return rc;
 }
 
 /* All segments, the last one up to `limit`; what is behind `stop` is lost. */

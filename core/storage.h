@@ -66,9 +66,10 @@ typedef struct lkv_storage_ops {
      * there is no such object. */
     int (*remove)(lkv_storage *storage, uint32_t object, uint64_t offset,
                   lkv_error *err);
-    /* Calls `each` with the number of every object, in any order, until it returns
-     * something other than 0, which becomes the result. Bytes that belong to none,
-     * where a storage can have such, are object 0, which can only be removed. */
+    /* Calls `each` with the number of every object that holds something, in any order,
+     * until it returns something other than 0, which becomes the result. Bytes that
+     * belong to none, where a storage can have such, are object 0, which can only be
+     * removed. */
     int (*list)(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
                 void *arg, lkv_error *err);
     /* Everything of `object` below `offset` survives a power cut from here on. */
@@ -146,6 +147,8 @@ struct lkv_storage {
 void lkv_end_encode(uint8_t *out, const lkv_end *end);
 /* LKV_OK, or LKV_CORRUPT when the checksum is wrong. */
 LKV_MUST_CHECK int lkv_end_decode(const uint8_t *at, lkv_end *end);
+/* The size of blocks that a root names; 0: it is damaged. */
+uint32_t lkv_root_block(lkv_bytes root);
 
 /* A storage in private memory, for tests and for stores that go with their process.
  * `block` as above; several stores opened on one storage see each other's commits.

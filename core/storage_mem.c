@@ -142,8 +142,8 @@ static int list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
     int rc = LKV_OK;
     (void)err;
     for (const object *at = self(storage)->objects; at != NULL && rc == 0; at = next) {
-        next = at->next;
-        rc = each(arg, at->number);
+        next = at->next; /* what was taken back may have left an empty one */
+        rc = at->size > 0 ? each(arg, at->number) : LKV_OK;
     }
     return rc;
 }

@@ -50,19 +50,63 @@ static int data_version(storage_db *db, unsigned *version)
                                 version) == SQLITE_OK;
 }
 
+static int damage(const char *why, lkv_error *err)
+{
+    if (err != NULL) {
+        sqlite3_snprintf((int)sizeof(err->text), err->text, "%s", why);
+    }
+    return LKV_CORRUPT;
+}
+
+/* Whether a row of this id and size is where such an end stands: F10. */
+static int stands(const lkv_end *end, sqlite3_int64 id, size_t size, uint32_t block)
+{
+    uint32_t within = end->offset % block, apart = within + LKV_END_SIZE > block;
+    sqlite3_int64 last = (sqlite3_int64)end->segment << 32 | end->offset / block;
+    return id == last + apart && size == LKV_END_SIZE + (apart ? 0 : within);
+}
+
+/* LKV_CORRUPT: the row is not in its place, and rows behind it may be newer. The size
+ * of blocks is not known at first, or is another since the table was made anew. */
+static int check_place(storage_db *db, const lkv_end *end, sqlite3_int64 id,
+                       size_t size)
+{
+    lkv_bytes root;
+    uint32_t block;
+    int rc;
+
+    if (db->base.block > LKV_END_SIZE && stands(end, id, size, db->base.block)) {
+        return LKV_OK;
+    }
+    rc = lkv_db_read_root(&db->base, &root, NULL);
+    if (rc != LKV_OK || (block = lkv_root_block(root)) == 0) {
+        return rc == LKV_ABSENT ? LKV_OK : rc; /* whoever needs the root will tell */
+    }
+    return stands(end, id, size, block) ? LKV_OK : LKV_CORRUPT;
+}
+
 /* Takes a newly read row as the last one of the log. */
-static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end)
+static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end,
+                     lkv_error *err)
 {
     const uint8_t *data = sqlite3_column_blob(statement, 0);
     size_t size = (size_t)sqlite3_column_bytes(statement, 0);
     sqlite3_int64 id = sqlite3_column_int64(statement, 1);
+    int rc;
 
     if (data == NULL && size > 0) {
         return LKV_NOMEM;
     }
     if (size < LKV_END_SIZE ||
         lkv_end_decode(data + size - LKV_END_SIZE, end) != LKV_OK) {
-        return LKV_CORRUPT;
+        return damage("the last block of the log does not end in a valid trailer", err);
+    }
+    rc = check_place(db, end, id, size);
+    if (rc != LKV_OK) {
+        return rc == LKV_CORRUPT
+                   ? damage("the last block of the log is not where its trailer says",
+                            err)
+                   : rc;
     }
     if (db->end_known && memcmp(end, &db->end, sizeof(*end)) != 0) {
         /* Whether the log still holds the commit that the handle stands on must be read
@@ -104,12 +148,8 @@ int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     if (rc != LKV_OK) {
         return rc;
     }
-    rc = take_last(db, statement, end);
+    rc = take_last(db, statement, end, err);
     sqlite3_reset(statement);
-    if (rc == LKV_CORRUPT && err != NULL) {
-        sqlite3_snprintf((int)sizeof(err->text), err->text,
-                         "the last block of the log does not end in a valid trailer");
-    }
     /* The version tells of commits. What stands in the tables by the doing of a
      * transaction that is still open may go again without a sign. */
     if (rc == LKV_OK && known &&

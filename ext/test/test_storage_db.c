@@ -6,6 +6,8 @@
 #include "storage_db.h"
 #include "unit.h"
 
+#include "../core/litekv.h"
+
 static sqlite3 *db;
 static lkv_storage *storage;
 
@@ -105,8 +107,42 @@ static void short_block_between(void)
     end();
 }
 
+/* The last row is where the end that it holds says, whether the size of blocks was
+ * known, is read from the root, or was that of another store. */
+static void end_out_of_place(void)
+{
+    static const char *const places[] = {
+        "UPDATE kv_log SET id = id + 1", "UPDATE kv_log SET id = id + (1 << 32)",
+        "INSERT INTO kv_log SELECT id + 1, block FROM kv_log",
+        "INSERT INTO kv_log SELECT id + (99 << 32), block FROM kv_log",
+        "UPDATE kv_log SET block = zeroblob(1) || block"};
+    static const uint32_t blocks[] = {LKV_END_SIZE, 512, 1024};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        for (size_t known = 0; known < 3; known++) {
+            lkv_storage *other;
+            lkv_end last;
+            lkv_error err = {0};
+            begin();
+            CHECK(lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){"", 0}, NULL) ==
+                  LKV_OK);
+            other = lkv_storage_db_open(db, "main", "kv", 0, &lkv_os_sqlite);
+            unit_need(other != NULL, "no storage");
+            other->block = blocks[known];
+            CHECK(other->ops->read_end(other, &last, &err) == LKV_OK);
+            CHECK(last.segment == 1 && last.revision == 0);
+            lkv_storage_db_doubt(other);
+            unit_sql(db, places[i]);
+            CHECK(other->ops->read_end(other, &last, &err) == LKV_CORRUPT);
+            CHECK(strstr(err.text, "is not where its trailer says") != NULL);
+            lkv_storage_db_close(other);
+            end();
+        }
+    }
+}
+
 int main(void)
 {
+    UNIT_RUN(end_out_of_place);
     UNIT_RUN(reads);
     UNIT_RUN(goes_on_before_strange_bytes);
     UNIT_RUN(wanted_is_not_there);
