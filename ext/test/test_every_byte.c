@@ -9,6 +9,7 @@
  */
 #include "body.h"
 #include "hostile.h"
+#include "view.h"
 
 #include "../core/store.h"
 #include "table.h"
@@ -21,15 +22,6 @@
 SQLITE_EXTENSION_INIT3
 
 #define BASE "file:/every-byte?vfs=memdb" /* holds the table, or its declaration */
-
-static const char *const keys[] = {"1", "2",   "3",   "4",      "5",
-                                   "6", "'a'", "'b'", "'four'", "'none'"};
-#define KEYS (sizeof(keys) / sizeof(keys[0]))
-
-/* For each key the hash of its value; 0: it is not there. */
-typedef struct state {
-    uint64_t value[KEYS];
-} state;
 
 static const char *const changes[] = {
     ("INSERT INTO kv VALUES(1, 'one'), (2, 'two'), (3, printf('%060d', 3)), "
@@ -52,8 +44,10 @@ typedef struct whole {
     size_t in_runs; /* of the changes: those after are in the log alone */
     int restarted;  /* the machine was since, as far as can be seen */
     int closed;     /* files are as who closed it left them, and not as one who died */
+    int unmapped;   /* who has it open can bear a cut */
+    sqlite3 *held;  /* has it open while it is changed; NULL: nobody */
     body body;
-    state states[CHANGES];       /* after each change, ... */
+    view_state states[CHANGES];  /* after each change, ... */
     uint64_t revisions[CHANGES]; /* ... which made this one */
     unsigned tried, refused, torn;
     sqlite3_int64 memory; /* that reading the right one takes */
@@ -63,102 +57,6 @@ static int is_long(void)
 {
     const char *text = getenv("LONG");
     return text != NULL && *text != '\0';
-}
-
-/* --- reading -------------------------------------------------------------------- */
-
-typedef struct view {
-    state state;
-    int error; /* 0, or SQLite's code ... */
-    char text[300];
-    int wrong; /* an order, or a key twice */
-} view;
-
-static uint64_t hash_value(sqlite3_stmt *row, int column)
-{
-    uint64_t hash = 14695981039346656037u + (unsigned)sqlite3_column_type(row, column);
-    const uint8_t *bytes = sqlite3_column_blob(row, column);
-    int size = sqlite3_column_bytes(row, column);
-    for (int i = 0; i < size; i++) {
-        hash = (hash ^ bytes[i]) * 1099511628211u;
-    }
-    return hash;
-}
-
-static int find_key(sqlite3_stmt *row)
-{
-    const char *text = (const char *)sqlite3_column_text(row, 0);
-    for (size_t i = 0; i < KEYS && text != NULL; i++) {
-        size_t size = strlen(text);
-        const char *key = keys[i] + (keys[i][0] == '\'');
-        if (strncmp(key, text, size) == 0 && (key[size] == 0 || key[size] == '\'')) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-static void end_of(sqlite3 *db, sqlite3_stmt *statement, int rc, view *out)
-{
-    if (rc != SQLITE_OK && rc != SQLITE_DONE) {
-        out->error = sqlite3_extended_errcode(db);
-        snprintf(out->text, sizeof(out->text), "%s", sqlite3_errmsg(db));
-    }
-    sqlite3_finalize(statement);
-}
-
-/* All rows in one order. */
-static void scan(sqlite3 *db, int descending, view *out)
-{
-    sqlite3_stmt *rows = NULL;
-    int last = descending ? (int)KEYS : -1;
-    int rc = sqlite3_prepare_v2(db,
-                                descending ? "SELECT * FROM kv ORDER BY key DESC"
-                                           : "SELECT * FROM kv ORDER BY key",
-                                -1, &rows, NULL);
-    memset(out, 0, sizeof(*out));
-    while (rc == SQLITE_OK && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        int key = find_key(rows);
-        out->wrong |= key < 0 || (descending ? key >= last : key <= last);
-        if (key >= 0) {
-            out->state.value[key] = hash_value(rows, 1);
-        }
-        last = key;
-        rc = SQLITE_OK;
-    }
-    end_of(db, rows, rc, out);
-}
-
-static void point(sqlite3 *db, size_t key, view *out)
-{
-    char sql[80];
-    sqlite3_stmt *row = NULL;
-    int rc;
-    memset(out, 0, sizeof(*out));
-    snprintf(sql, sizeof(sql), "SELECT value FROM kv WHERE key = %s", keys[key]);
-    rc = sqlite3_prepare_v2(db, sql, -1, &row, NULL);
-    if (rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
-        out->state.value[key] = hash_value(row, 0);
-        rc = sqlite3_step(row);
-    }
-    end_of(db, row, rc, out);
-}
-
-/* Text is in the error. */
-static void verify(sqlite3 *db, view *out)
-{
-    sqlite3_stmt *row = NULL;
-    int rc = sqlite3_prepare_v2(db, "SELECT litekv_verify('kv')", -1, &row, NULL);
-    memset(out, 0, sizeof(*out));
-    if (rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
-        const char *text = (const char *)sqlite3_column_text(row, 0);
-        if (strcmp(text, "ok") != 0) {
-            out->error = SQLITE_CORRUPT_VTAB;
-            snprintf(out->text, sizeof(out->text), "%s", text);
-        }
-        rc = sqlite3_step(row);
-    }
-    end_of(db, row, rc, out);
 }
 
 /* --- one of them ---------------------------------------------------------------- */
@@ -171,7 +69,7 @@ typedef struct attempt {
     enum outcome outcome;
     int is_cut;
     uint64_t kept_end; /* of the last commit that is to be there */
-    const state *want;
+    const view_state *want;
 } attempt;
 
 static int says(const attempt *a, const char *how, const view *got, int good)
@@ -210,7 +108,7 @@ static void check_view(const attempt *a, const char *how, const view *got, int o
     if (got->error != 0) {
         good &= (a->outcome == DAMAGE || a->outcome == UNKNOWN) && is_report(a, got);
     }
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < VIEW_KEYS; i++) {
         if ((only < 0 || (size_t)only == i) &&
             (got->error == 0 || got->state.value[i] != 0)) {
             good &= got->state.value[i] == a->want->value[i];
@@ -224,15 +122,15 @@ static void read_all(const attempt *a)
 {
     sqlite3 *db = check_open(BASE);
     view got;
-    scan(db, 0, &got);
+    view_scan(db, 0, &got);
     check_view(a, "forwards", &got, -1);
-    scan(db, 1, &got);
+    view_scan(db, 1, &got);
     check_view(a, "backwards", &got, -1);
-    for (size_t i = 0; i < KEYS; i++) {
-        point(db, i, &got);
-        check_view(a, keys[i], &got, (int)i);
+    for (size_t i = 0; i < VIEW_KEYS; i++) {
+        view_point(db, i, &got);
+        check_view(a, view_key(i), &got, (int)i);
     }
-    verify(db, &got);
+    view_verify(db, &got);
     (void)says(a, "verify", &got,
                a->outcome == UNKNOWN || (a->outcome == DAMAGE) == (got.error != 0));
     (void)says(a, "verify", &got, got.error == 0 || is_report(a, &got));
@@ -244,7 +142,7 @@ static void read_all(const attempt *a)
 static void write_to(const attempt *a)
 {
     sqlite3 *db = check_open(BASE);
-    state want = *a->want;
+    view_state want = *a->want;
     view got;
     int rc = sqlite3_exec(db, "INSERT INTO kv VALUES('none', 'new')", NULL, NULL, NULL);
 
@@ -255,14 +153,14 @@ static void write_to(const attempt *a)
             a, "torn_bytes", &got,
             (a->is_cut && a->offset == a->kept_end) ==
                 (check_number(db, "SELECT litekv_stats('kv') ->> 'torn_bytes'") == 0));
-        scan(db, 0, &got);
-        want.value[KEYS - 1] = got.state.value[KEYS - 1];
+        view_scan(db, 0, &got);
+        want.value[VIEW_KEYS - 1] = got.state.value[VIEW_KEYS - 1];
         (void)says(a, "after an insert", &got,
-                   got.error == 0 && want.value[KEYS - 1] != 0 &&
+                   got.error == 0 && want.value[VIEW_KEYS - 1] != 0 &&
                        memcmp(&want, &got.state, sizeof(want)) == 0);
         a->w->torn++;
     }
-    verify(db, &got);
+    view_verify(db, &got);
     (void)says(a, "verify after an insert", &got,
                a->outcome == UNKNOWN || (a->outcome == DAMAGE) == (got.error != 0));
     check_close(db);
@@ -309,6 +207,69 @@ static void attempt_it(attempt *a, const void *bytes, size_t size, int kept, int
     w->tried++;
 }
 
+/* --- while it is open ------------------------------------------------------------ */
+
+/* What was looked at once is not always looked at again: a row may be missing. But
+ * those that come are in order and were once written, and no error is without place. */
+static void check_held(const attempt *a, const char *how, const view *got)
+{
+    int good = !got->wrong && (got->error == 0 || is_report(a, got));
+    for (size_t key = 0; key < VIEW_KEYS; key++) {
+        int known = got->state.value[key] == 0;
+        for (size_t i = 0; i < CHANGES; i++) {
+            known |= got->state.value[key] == a->w->states[i].value[key];
+        }
+        good &= known;
+    }
+    (void)says(a, how, got, good);
+    a->w->refused += got->error != 0;
+}
+
+static void read_held(const attempt *a, sqlite3 *db)
+{
+    view got;
+    view_scan(db, 0, &got);
+    check_held(a, "open: forwards", &got);
+    view_scan(db, 1, &got);
+    check_held(a, "open: backwards", &got);
+    for (size_t i = 0; i < VIEW_KEYS; i++) {
+        view_point(db, i, &got);
+        check_held(a, view_key(i), &got);
+    }
+    view_verify(db, &got);
+    (void)says(a, "open: verify", &got, got.error == 0 || is_report(a, &got));
+}
+
+/* The connection has read everything, and two statements are under way. */
+static void attempt_open(const attempt *a, const void *bytes, size_t size)
+{
+    sqlite3 *db = a->w->held;
+    const pieces *all = &a->w->body.all;
+    int last[] = {-1, VIEW_KEYS};
+    sqlite3_stmt *rows[2];
+    view got[2], after;
+
+    memset(got, 0, sizeof(got));
+    for (int i = 0; i < 2; i++) {
+        rows[i] = view_rows(db, i, &got[i]);
+        CHECK(rows[i] != NULL && view_next(rows[i], i, &last[i], &got[i]));
+    }
+    pieces_put(all, a->piece, bytes, size);
+    for (int i = 0; i < 2; i++) {
+        while (view_next(rows[i], i, &last[i], &got[i])) {
+        }
+        sqlite3_finalize(rows[i]);
+        check_held(a, "open: a statement under way", &got[i]);
+    }
+    read_held(a, db);
+    pieces_restore(all);
+    view_scan(db, 0, &after);
+    (void)says(a, "open: when it is right again", &after,
+               after.error == 0 && memcmp(&after.state, &a->w->states[CHANGES - 1],
+                                          sizeof(after.state)) == 0);
+    a->w->tried++;
+}
+
 /* --- all of them ---------------------------------------------------------------- */
 
 /* Which bytes are tried: all, or every so many, those that are zero more seldom. */
@@ -346,8 +307,12 @@ static void change_bytes(whole *w, int i)
             }
             a.outcome = body_outcome(&w->body, i, offset, 0, &kept);
             bytes[offset] = with[how];
-            attempt_it(&a, bytes, at->size, kept,
-                       a.outcome == OLDER || w->tried % 8 == 0);
+            if (w->held != NULL) {
+                attempt_open(&a, bytes, at->size);
+            } else {
+                attempt_it(&a, bytes, at->size, kept,
+                           a.outcome == OLDER || w->tried % 8 == 0);
+            }
             bytes[offset] = was;
         }
     }
@@ -360,8 +325,13 @@ static void cut(whole *w, int i)
     for (size_t size = 0; size < at->size; size++) {
         attempt a = {.w = w, .piece = i, .what = "cut", .offset = size, .is_cut = 1};
         int kept;
-        if (is_chosen(at, size, 5)) {
-            a.outcome = body_outcome(&w->body, i, size, 1, &kept);
+        if (!is_chosen(at, size, 5)) {
+            continue;
+        }
+        a.outcome = body_outcome(&w->body, i, size, 1, &kept);
+        if (w->held != NULL) {
+            attempt_open(&a, at->bytes, size);
+        } else {
             attempt_it(&a, at->bytes, size, kept, w->tried % 4 == 0);
         }
     }
@@ -390,6 +360,25 @@ static void try_all(whole *w)
     CHECK(w->tried > 100 && w->refused > 100);
 }
 
+static void try_all_open(whole *w)
+{
+    view got;
+    w->held = check_open(BASE);
+    w->tried = w->refused = 0;
+    view_scan(w->held, 0, &got);
+    for (int i = 0; i < w->body.all.count; i++) {
+        change_bytes(w, i);
+        if (w->unmapped) {
+            cut(w, i);
+        }
+    }
+    printf("%s, open: %u stores tried, %u answers refused\n", w->name, w->tried,
+           w->refused);
+    CHECK(w->tried > 50);
+    check_close(w->held);
+    w->held = NULL;
+}
+
 /* --- making ---------------------------------------------------------------------- */
 
 static sqlite3 *make_table(whole *w)
@@ -414,7 +403,7 @@ static sqlite3 *make_table(whole *w)
         if (!w->plain || strncmp(changes[i], "SELECT", 6) != 0) {
             RUN(db, changes[i]);
         }
-        scan(db, 0, &got);
+        view_scan(db, 0, &got);
         CHECK(got.error == 0 && !got.wrong);
         w->states[i] = got.state;
         w->revisions[i] = handle->store->log.at.revision;
@@ -456,6 +445,7 @@ static void outside(whole *w, const char *place, const char *prefix)
     body_look(&w->body);
     CHECK(w->body.commit_count > (w->closed ? 0 : 2));
     try_all(w);
+    try_all_open(w);
     RUN(keeper, "DROP TABLE kv");
     sql = sqlite3_mprintf("SELECT litekv_remove('%q')", place);
     QUERY(keeper, sql, "1");
@@ -568,7 +558,10 @@ static const whole files[] = {
      .in_runs = 4,
      .restarted = 1},
     {.name = "files, closed", .options = "sync=normal", .in_runs = 5, .closed = 1},
-    {.name = "files, synced", .options = "sync=full, mmap=off", .in_runs = 5},
+    {.name = "files, synced",
+     .options = "sync=full, mmap=off",
+     .in_runs = 5,
+     .unmapped = 1},
 };
 
 int main(void)
