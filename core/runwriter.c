@@ -361,6 +361,10 @@ static int collect_tops(lkv_run_writer *writer, lkv_error *err)
             lkv_block_next(&block, &where, &entry) != LKV_OK) {
             return lkv_run_damage(err, &writer->run, at - 1, "not a branch");
         }
+        if (at == writer->last_branch && /* else it is not there that it goes on */
+            at - 1 + lkv_block_span(block.bytes, block.size) != writer->run.blocks) {
+            return lkv_run_damage(err, &writer->run, at - 1, "not the last block");
+        }
         rc = lkv_buffer_reserve(&writer->tops, writer->os, entry.rest.size + 12);
         if (rc == LKV_OK) { /* with its size behind it, to be read backwards */
             top = writer->tops.bytes + writer->tops.size;

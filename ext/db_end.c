@@ -62,8 +62,8 @@ static int damage(const char *why, lkv_error *err)
 static int stands(const lkv_end *end, sqlite3_int64 id, size_t size, uint32_t block)
 {
     uint32_t within = end->offset % block, apart = within + LKV_END_SIZE > block;
-    sqlite3_int64 last = (sqlite3_int64)end->segment << 32 | end->offset / block;
-    return id == last + apart && size == LKV_END_SIZE + (apart ? 0 : within);
+    uint64_t last = (uint64_t)end->segment << 32 | end->offset / block;
+    return (uint64_t)id == last + apart && size == LKV_END_SIZE + (apart ? 0 : within);
 }
 
 /* LKV_CORRUPT: the row is not in its place, and rows behind it may be newer. The size

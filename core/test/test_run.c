@@ -97,6 +97,34 @@ static void paused_runs_are_read(void)
 }
 
 /* The empty key, keys longer than a block, and longer ones that begin alike. */
+/* A root may say of a paused run that it is longer or shorter than it is. */
+static void resumes_at_its_end(void)
+{
+    uint64_t random = 1;
+    lkv_run_writer writer;
+    lkv_run so_far;
+    bench b;
+
+    bench_open(&b, 192);
+    keys_make(&b.all, KEYS_NUMBERS, 100, &random);
+    lkv_run_writer_init(&writer, b.storage, &b.os.os, BENCH_OBJECT);
+    for (size_t i = 0; i < b.all.count; i++) {
+        CHECK_INT(lkv_run_writer_add(&writer, b.all.key[i], b.all.place[i], &b.err),
+                  LKV_OK);
+    }
+    CHECK_INT(lkv_run_writer_pause(&writer, &b.err), LKV_OK);
+    so_far = writer.run;
+    lkv_run_writer_free(&writer);
+    for (int by = -1; by <= 1; by++) {
+        lkv_run said = so_far;
+        said.blocks = (uint32_t)((int)said.blocks + by);
+        CHECK_INT(lkv_run_writer_resume(&writer, b.storage, &b.os.os, &said, &b.err),
+                  by == 0 ? LKV_OK : LKV_CORRUPT);
+        lkv_run_writer_free(&writer);
+    }
+    bench_close(&b);
+}
+
 static void unusual_keys(void)
 {
     static const size_t lengths[] = {0, 1, 100, 470, 473, 474, 5000, 70000};
@@ -261,13 +289,10 @@ static void golden_bytes(void)
     bench_close(&b);
 }
 
-static const check_case cases[] = {CASE(golden_bytes),
-                                   CASE(round_trip),
-                                   CASE(tiny_blocks),
-                                   CASE(pause_and_resume),
-                                   CASE(paused_runs_are_read),
-                                   CASE(unusual_keys),
-                                   CASE(floors)};
+static const check_case cases[] = {CASE(golden_bytes),         CASE(round_trip),
+                                   CASE(tiny_blocks),          CASE(pause_and_resume),
+                                   CASE(paused_runs_are_read), CASE(resumes_at_its_end),
+                                   CASE(unusual_keys),         CASE(floors)};
 
 int main(int argc, char **argv)
 {
