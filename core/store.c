@@ -135,6 +135,7 @@ int lkv_begin_here(lkv_store *store, int64_t wait_ms, lkv_error *err)
     if (rc != LKV_OK) {
         return rc;
     }
+    store->log.views++; /* as in lkv_recover() */
     rc = storage->ops->read_end(storage, &end, err);
     if (rc == LKV_UNSURE) { /* a writer died */
         rc = lkv_make_out_aside(store, &end, err);

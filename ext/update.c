@@ -12,6 +12,8 @@
 
 SQLITE_EXTENSION_INIT3
 
+#define RECORD_KEPT (64u << 10) /* room for a record that stays for the next one */
+
 /* What xUpdate was called for, in the terms of the table. */
 typedef struct change {
     sqlite3_value **columns; /* the new row: key, values, command */
@@ -193,6 +195,11 @@ static int write_row(lkv_table *table, const change *of)
     row.value = (lkv_bytes){table->record, size};
     rc =
         moves ? move_row(table, &row, &err) : lkv_put(table->handle->store, &row, &err);
+    if (table->record_room > RECORD_KEPT) {
+        sqlite3_free(table->record);
+        table->record = NULL;
+        table->record_room = 0;
+    }
     return status(table, rc, &err);
 }
 
