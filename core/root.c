@@ -306,7 +306,9 @@ static int is_durable(const lkv_log *log)
     }
 }
 
-int lkv_log_write_root(lkv_log *log, uint64_t generation, lkv_error *err)
+/* The root as the handle knows it; `*bytes` is to be freed. */
+static int encode(const lkv_log *log, uint64_t generation, uint64_t synced,
+                  uint8_t **bytes, size_t *size)
 {
     const lkv_runs *runs = log->runs;
     lkv_root root = {.generation = generation,
@@ -320,29 +322,63 @@ int lkv_log_write_root(lkv_log *log, uint64_t generation, lkv_error *err)
                      .next_run = runs->next_run,
                      .auto_compact = runs->auto_compact,
                      .sync = runs->sync,
+                     .synced = synced,
                      .tail = runs->tail,
                      .pass = runs->pass,
                      .meta = {log->meta, log->meta_size}};
-    size_t size = lkv_format_root_size(&root);
+
+    *size = lkv_format_root_size(&root);
+    *bytes = lkv_os_alloc(log->os, *size);
+    if (*bytes == NULL) {
+        return LKV_NOMEM;
+    }
+    memcpy(root.store_id, log->at.store_id, LKV_ID_SIZE);
+    lkv_format_root(*bytes, &root, log->segments + log->first, runs->part, runs->out,
+                    runs->run, runs->merge, runs->garbage);
+    return LKV_OK;
+}
+
+int lkv_log_write_root(lkv_log *log, uint64_t generation, lkv_error *err)
+{
+    uint64_t synced = 0;
     uint8_t *bytes;
+    size_t size;
     int rc;
 
-    if (runs->next_run > LKV_RUN_LAST + 1) {
+    if (log->runs->next_run > LKV_RUN_LAST + 1) {
         return lkv_log_error(err, LKV_TOO_BIG, "the index has no run numbers left");
     }
     if (!log->storage->atomic) {
         log->storage->durable = is_durable(log);
-        root.synced = log->storage->durable ? lkv_log_end(log) : log->synced;
+        synced = log->storage->durable ? lkv_log_end(log) : log->synced;
     }
-    bytes = lkv_os_alloc(log->os, size);
-    if (bytes == NULL) {
-        return LKV_NOMEM;
+    rc = encode(log, generation, synced, &bytes, &size);
+    if (rc == LKV_OK) {
+        rc = log->storage->ops->write_root(log->storage, generation,
+                                           (lkv_bytes){bytes, size}, err);
+        lkv_os_free(log->os, bytes);
     }
-    memcpy(root.store_id, log->at.store_id, LKV_ID_SIZE);
-    lkv_format_root(bytes, &root, log->segments + log->first, runs->part, runs->out,
-                    runs->run, runs->merge, runs->garbage);
-    rc = log->storage->ops->write_root(log->storage, generation,
-                                       (lkv_bytes){bytes, size}, err);
-    lkv_os_free(log->os, bytes);
+    return rc;
+}
+
+int lkv_log_same_root(lkv_log *log, lkv_error *err)
+{
+    lkv_bytes read;
+    lkv_root root;
+    uint8_t *bytes;
+    size_t size;
+    int rc = lkv_log_read_root(log, &read, &root, err);
+
+    if (rc != LKV_OK || root.generation != log->at.generation) {
+        return rc;
+    }
+    rc = encode(log, root.generation, root.synced, &bytes, &size);
+    if (rc == LKV_OK) {
+        if (size != read.size || memcmp(bytes, read.data, size) != 0) {
+            rc = lkv_log_error(err, LKV_CORRUPT,
+                               "root: it is not the one that was read");
+        }
+        lkv_os_free(log->os, bytes);
+    }
     return rc;
 }
