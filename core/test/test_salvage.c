@@ -323,10 +323,42 @@ static void strays(void)
     fixture_close(&f);
 }
 
+/* The root is another than the one that was read, right in itself: of a later tail. */
+static void root_of_another_tail(void)
+{
+    lkv_bytes root;
+    report said = {0};
+    fixture f;
+    uint8_t *bytes;
+
+    layers_small(&f);
+    CHECK_INT(f.memory->ops->read_root(f.memory, &root, NULL), LKV_OK);
+    bytes = malloc(root.size);
+    if (bytes == NULL) {
+        abort();
+    }
+    memcpy(bytes, root.data, root.size);
+    lkv_format_u64(bytes + 112, lkv_format_get_u64(bytes + 112) + 5);
+    lkv_format_u32(bytes + root.size - 4, lkv_crc32(0, bytes, root.size - 4));
+    CHECK_INT(f.memory->ops->lock(f.memory, 0, NULL), LKV_OK);
+    CHECK_INT(f.memory->ops->write_root(f.memory, f.store->log.at.generation,
+                                        (lkv_bytes){bytes, root.size}, NULL),
+              LKV_OK);
+    f.memory->ops->unlock(f.memory, &f.store->log.at);
+    free(bytes);
+    CHECK_TEXT(verified(f.store), "root: it is not the one that was read");
+    CHECK_INT(salvage(f.store, 1, &said, &f.err), LKV_OK);
+    CHECK_TEXT(said.text, "");
+    prepare_and_commit(f.store);
+    CHECK_TEXT(verified(f.store), "ok");
+    CHECK_TEXT(recover(&f, &said), LAYERS_SMALL);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {
     CASE(every_byte),    CASE(every_byte_without_places), CASE(every_block),
     CASE(other_headers), CASE(leads_to_what_cannot_be),   CASE(nothing_is_wrong),
-    CASE(strays)};
+    CASE(strays),        CASE(root_of_another_tail)};
 
 int main(int argc, char **argv)
 {
