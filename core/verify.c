@@ -422,7 +422,10 @@ int lkv_verify(lkv_store *store, int (*go_on)(void *arg), void *arg, lkv_error *
                                "the index has other keys than the last commit counts",
                                err);
     }
-    if (rc == LKV_OK && !store->log.open) { /* all this was of what had been read */
+    /* All this was of what had been read, or is being written. */
+    if (rc == LKV_OK && (!store->log.open ||
+                         (!lkv_log_changed(&store->log) &&
+                          store->log.at.revision == store->log.begin.at.revision))) {
         rc = lkv_log_same_root(&store->log, err);
         rc = rc == LKV_MOVED ? LKV_OK : rc;
     }
