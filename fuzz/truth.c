@@ -246,10 +246,12 @@ static int read_segment(truth *t, uint32_t i, size_t from)
     lkv_format_root_segment(t->root_bytes, i, &at);
     size = i + 1 < t->root.segments ? at.size : t->end.offset;
     MUST(t->storage->ops->read(t->storage, at.number, 0, 1, &bytes, NULL) == LKV_OK);
-    if (bytes.size < size || from > size) {
+    /* An opening that has nothing to read behind the tail does not see what is lost. */
+    if (bytes.size < (t->from_tail && from == size ? LKV_SEGMENT_HEADER : size) ||
+        from > size) {
         return 0;
     }
-    bytes.size = size;
+    bytes.size = bytes.size < size ? bytes.size : size;
     if (lkv_format_parse_segment(bytes, &header, &why) != LKV_OK ||
         header.number != at.number || header.kind != 0 || header.base != at.base ||
         memcmp(header.store_id, t->end.store_id, LKV_ID_SIZE) != 0) {
@@ -268,6 +270,9 @@ static int read_segment(truth *t, uint32_t i, size_t from)
     if (!t->from_tail && (header.revision_before != t->at.revision ||
                           header.chain_before != t->at.chain)) {
         return 0;
+    }
+    if (t->from_tail && from == size) {
+        return meets_tail(t, at.number, (uint32_t)from);
     }
     return records_are_right(t, &at, bytes, from);
 }
