@@ -247,6 +247,21 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
 
 /* --- writing -------------------------------------------------------------------- */
 
+/* What is written to files that have no name any more is lost with the last who has
+ * them open. */
+static int still_named(lkv_posix *posix, lkv_error *err)
+{
+    unsigned links = 0;
+    if (posix->os->shared->links(posix->os->ctx, posix->lock_file, &links) == 0 &&
+        links > 0) {
+        return LKV_OK;
+    }
+    (void)posix->os->shared->lock(posix->os->ctx, posix->lock_file, LKV_POSIX_WRITER,
+                                  LKV_OS_UNLOCK);
+    return lkv_posix_error(posix, err, LKV_READONLY,
+                           "it was removed while it was open; open the database again");
+}
+
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
@@ -259,6 +274,9 @@ int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
         return lkv_posix_error(posix, err, LKV_READONLY, "it may not be written");
     }
     rc = lkv_posix_wait(posix, LKV_POSIX_WRITER, LKV_OS_EXCLUDE, wait_ms, err);
+    if (rc == LKV_OK) {
+        rc = still_named(posix, err);
+    }
     if (rc == LKV_OK) {
         posix->locked = 1;
         /* A writer died, or left a torn tail: the log tells what stands. */

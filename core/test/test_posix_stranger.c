@@ -348,11 +348,59 @@ static void not_ours(void)
     }
 }
 
+static void remove_files(const char *path)
+{
+    struct dirent *entry;
+    DIR *at = opendir(path);
+    CHECK(at != NULL);
+    while (at != NULL && (entry = readdir(at)) != NULL) {
+        char name[600];
+        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] != '.') {
+            CHECK_INT(unlink(name), 0);
+        }
+    }
+    (void)closedir(at);
+    CHECK_INT(rmdir(path), 0);
+}
+
+/* Who has a store open that somebody removes goes on to read it, and writes nothing
+ * that would be gone when it closes: also when another store has come into its place.
+ */
+static void removed_while_open(void)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        party p;
+        guest u, v;
+        uint64_t before;
+        party_open(&p, kind == 0 ? PARTY_FILES : PARTY_COPIES);
+        fill(&p);
+        guest_open(&u, &p);
+        before = content_of(&u);
+        CHECK(was_committed(before));
+        remove_files(p.path);
+        for (int again = 0; again < 2; again++) {
+            CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_READONLY);
+            CHECK_HAS(u.err.text, "it was removed while it was open");
+            if (kind == 0) { /* what is not mapped cannot be opened any more */
+                CHECK_SIZE(content_of(&u), before);
+            }
+            if (again == 0) {
+                guest_open(&v, &p);
+                guest_make(&v);
+            }
+        }
+        CHECK_INT(lkv_begin(v.store, 0, &v.err), LKV_OK);
+        lkv_rollback(v.store);
+        guest_close(&v);
+        guest_close(&u);
+        party_close(&p);
+    }
+}
+
 static const check_case cases[] = {
-    CASE(files_replaced),
-    CASE(files_replaced_without_maps),
-    CASE(bytes_changed),
-    CASE(not_ours),
+    CASE(files_replaced), CASE(files_replaced_without_maps), CASE(bytes_changed),
+    CASE(not_ours),       CASE(removed_while_open),
 };
 
 int main(int argc, char **argv)
