@@ -24,9 +24,7 @@ typedef struct choice { /* the constraint to use for each role, or -1 */
     int any_pattern; /* whether there is one, usable for a range or not */
 } choice;
 
-/* Where it cannot be found out, for an interrupt or want of memory, nothing is known:
- * such a plan is right for any database, and the next one asks again. */
-static int is_utf16(lkv_table *table)
+int lkv_plan_utf16(lkv_table *table)
 {
     sqlite3_stmt *statement = NULL;
     if (table->utf16 < 0) {
@@ -38,7 +36,13 @@ static int is_utf16(lkv_table *table)
         }
         sqlite3_finalize(statement);
     }
-    return table->utf16 != 0;
+    return table->utf16;
+}
+
+/* A plan for UTF-16 is right for any database. */
+static int is_utf16(lkv_table *table)
+{
+    return lkv_plan_utf16(table) != 0;
 }
 
 /* Whether LIKE and GLOB look into blobs: not in Debian's SQLite, but by default. Yes is

@@ -46,6 +46,9 @@ enum lkv_plan {
     LKV_PLAN_HIGH_LITERAL = 1024,
 };
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
+/* Whether the database's text is UTF-16; -1 where that cannot be found out, for an
+ * interrupt or want of memory: it is asked again then. */
+int lkv_plan_utf16(lkv_table *table);
 
 /* scan.c */
 int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out);

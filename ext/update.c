@@ -104,6 +104,51 @@ static int make_record(lkv_table *table, size_t *size)
     return SQLITE_OK;
 }
 
+/* Whether UTF-16 says what UTF-8 can: SQLite reads half a surrogate pair, and the two
+ * that are no characters, as others. */
+static int is_text(const uint16_t *at, size_t units, unsigned *bad)
+{
+    for (size_t i = 0; i < units; i++) {
+        *bad = at[i];
+        if (at[i] >= 0xfffe || (at[i] & 0xfc00) == 0xdc00) {
+            return 0;
+        }
+        if ((at[i] & 0xfc00) == 0xd800 &&
+            (++i == units || (at[i] & 0xfc00) != 0xdc00)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Rows are kept in UTF-8, also in a UTF-16 database: what that would change is refused,
+ * since nobody would find it again. */
+static int check_texts(lkv_table *table, const change *of)
+{
+    int utf16 = lkv_plan_utf16(table);
+
+    for (int i = 0; utf16 > 0 && i < table->declaration.columns; i++) {
+        sqlite3_value *value = of->columns[i];
+        const uint16_t *text;
+        unsigned bad;
+        if (sqlite3_value_type(value) != SQLITE_TEXT) {
+            continue;
+        }
+        text = sqlite3_value_text16(value);
+        if (text == NULL) {
+            return SQLITE_NOMEM;
+        }
+        if (!is_text(text, (size_t)sqlite3_value_bytes16(value) / 2, &bad)) {
+            return lkv_table_error(
+                table, SQLITE_ERROR,
+                sqlite3_mprintf("litekv: \"%w\": the text for \"%w\" has U+%04X, which "
+                                "is no character; store it as a BLOB",
+                                table->name, table->declaration.column[i].name, bad));
+        }
+    }
+    return utf16 < 0 ? sqlite3_errcode(table->db) : SQLITE_OK;
+}
+
 /* The record of the new row, in `table->record`. */
 static int encode_row(lkv_table *table, const change *of, size_t *size)
 {
@@ -237,8 +282,11 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
             return rc == SQLITE_OK ? delete_row(table) : rc;
         }
     }
-    rc = encode_key(&table->key, of.columns[0], table->declaration.column[0].affinity,
-                    &of.tag);
+    rc = check_texts(table, &of);
+    if (rc == SQLITE_OK) {
+        rc = encode_key(&table->key, of.columns[0],
+                        table->declaration.column[0].affinity, &of.tag);
+    }
     if (rc == SQLITE_DONE) {
         return conflict(table, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL");
     }
