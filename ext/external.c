@@ -133,8 +133,22 @@ static int begin(lkv_handle *handle, int64_t wait_ms, lkv_error *err)
                         : lkv_begin(handle->store, wait_ms, err);
 }
 
+/* Another table of the connection whose open transaction has the store locked, or NULL:
+ * no waiting would help. */
+static const lkv_handle *own_holder(const lkv_handle *handle)
+{
+    const lkv_handle *at = handle->registry == NULL ? NULL : handle->registry->handles;
+    while (at != NULL && (at == handle || at->home != handle->home ||
+                          at->path == NULL || strcmp(at->path, handle->path) != 0 ||
+                          at->store == NULL || !lkv_in_transaction(at->store))) {
+        at = at->next;
+    }
+    return at;
+}
+
 int lkv_external_begin(lkv_handle *handle, char **text)
 {
+    const lkv_handle *holder;
     lkv_error err = {0};
     uint32_t mark;
     int rc = usable(handle, text);
@@ -143,6 +157,13 @@ int lkv_external_begin(lkv_handle *handle, char **text)
         return rc;
     }
     rc = begin(handle, 0, &err);
+    holder = rc == LKV_BUSY ? own_holder(handle) : NULL;
+    if (holder != NULL) {
+        *text = sqlite3_mprintf("litekv: \"%w\": this transaction has written to its "
+                                "store by \"%w\"; commit first",
+                                handle->table, holder->table);
+        return *text == NULL ? SQLITE_NOMEM : SQLITE_LOCKED;
+    }
     if (rc == LKV_BUSY) {
         sqlite3_int64 left = timeout_ms(handle->db);
         while (rc == LKV_BUSY && left > 0) {
