@@ -15,8 +15,7 @@
 SQLITE_EXTENSION_INIT3
 
 /* The handle of schema.table, connected by preparing a statement on it; NULL when there
- * is no such litekv table. SQLITE_ERROR, which says that there is no such table, is not
- * one of the results. */
+ * is no such litekv table. SQLITE_ERROR comes with a text. */
 static int connect_table(lkv_target *target, const lkv_registry *registry, sqlite3 *db,
                          const char *schema, const char *table)
 {
@@ -28,6 +27,11 @@ static int connect_table(lkv_target *target, const lkv_registry *registry, sqlit
     if (target->handle == NULL) {
         sqlite3_finalize(target->hold);
         target->hold = NULL;
+    }
+    if (rc != SQLITE_OK && strncmp(sqlite3_errmsg(db), "litekv: ", 8) == 0) {
+        /* It is there, and says why it cannot be used. */
+        target->text = sqlite3_mprintf("%s", sqlite3_errmsg(db));
+        return target->text == NULL ? SQLITE_NOMEM : rc;
     }
     return (rc & 0xff) == SQLITE_ERROR ? SQLITE_OK : rc;
 }
