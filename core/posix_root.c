@@ -113,12 +113,15 @@ static int newer(const lkv_end *a, const lkv_end *b)
                                           : a->revision > b->revision;
 }
 
-/* The newest of the slots that have all of `flags`; -1: none. */
-static int newest(const slot *slots, uint32_t flags)
+/* The newest of the slots that have all of `flags`, and are not newer than number
+ * `last`
+ * (-1: any); -1: none. */
+static int newest(const slot *slots, uint32_t flags, int last)
 {
     int found = -1;
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
         if (slots[i].right && (slots[i].flags & flags) == flags &&
+            (last < 0 || !newer(&slots[i].end, &slots[last].end)) &&
             (found < 0 || newer(&slots[i].end, &slots[found].end))) {
             found = i;
         }
@@ -129,7 +132,7 @@ static int newest(const slot *slots, uint32_t flags)
 /* Which root counts; -1: none. */
 static int choose(const lkv_posix *posix, const slot *slots, uint64_t generation)
 {
-    int found = newest(slots, 0);
+    int found = newest(slots, 0, -1);
     if (generation != 0) {
         for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
             if (slots[i].right && slots[i].end.generation == generation) {
@@ -139,7 +142,7 @@ static int choose(const lkv_posix *posix, const slot *slots, uint64_t generation
         return -1;
     }
     if (posix->restarted && found >= 0 && (slots[found].flags & OFF) == 0) {
-        found = newest(slots, DURABLE);
+        found = newest(slots, DURABLE, -1);
     }
     return found;
 }
@@ -178,7 +181,8 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
     }
     if (rc == LKV_OK) {
         found = choose(posix, slots, generation);
-        durable = newest(slots, DURABLE);
+        /* A newer one is of a commit that is prepared, by whoever, and may go again. */
+        durable = newest(slots, DURABLE, found);
         rc = found >= 0
                  ? take_copy(posix, &slots[found], &posix->root, &posix->root_size)
              : is_any(slots) ? LKV_MOVED

@@ -354,7 +354,8 @@ static int trim(const lkv_survey *s, uint32_t object, uint32_t from, uint32_t *t
             *to = bytes[i] != 0 && behind > *to ? behind : *to;
         }
         empty = view.size > 0 ? 0 : empty + s->storage->block;
-        at += view.size > 0 ? (uint32_t)view.size : s->storage->block;
+        at = view.size > 0 ? at + (uint32_t)view.size
+                           : (at / s->storage->block + 1) * s->storage->block;
     }
     return rc;
 }

@@ -367,6 +367,20 @@ static int check_log(lkv_verify_state *v, lkv_error *err)
     return rc == LKV_OK ? check_hits(v, err) : rc;
 }
 
+/* Others may have published another root since, which a new end tells of; nobody can in
+ * a transaction. */
+static int moved(const lkv_log *log, lkv_error *err)
+{
+    lkv_end end = {0};
+    int rc = log->open ? LKV_OK : log->storage->ops->read_end(log->storage, &end, err);
+    if (rc < 0) {
+        return rc;
+    }
+    return log->open || (rc == LKV_OK && end.generation == log->at.generation)
+               ? lkv_log_error(err, LKV_CORRUPT, "root: it is missing or damaged")
+               : LKV_OK;
+}
+
 /* Root and end as the storage has them now. Where others commit meanwhile they need not
  * be those of the handle, which were looked at when it came to them. */
 static int check_root(lkv_store *store, lkv_error *err)
@@ -379,7 +393,7 @@ static int check_root(lkv_store *store, lkv_error *err)
         return lkv_log_error(err, LKV_CORRUPT, "root: it is of another store");
     }
     if (rc == LKV_MOVED) {
-        rc = LKV_OK;
+        rc = moved(log, err);
     }
     if (rc == LKV_OK && !log->open && log->storage->ops->hold == NULL) {
         rc = log->storage->ops->read_end(log->storage, &end, err);
@@ -427,7 +441,7 @@ int lkv_verify(lkv_store *store, int (*go_on)(void *arg), void *arg, lkv_error *
                          (!lkv_log_changed(&store->log) &&
                           store->log.at.revision == store->log.begin.at.revision))) {
         rc = lkv_log_same_root(&store->log, err);
-        rc = rc == LKV_MOVED ? LKV_OK : rc;
+        rc = rc == LKV_MOVED ? moved(&store->log, err) : rc;
     }
     lkv_os_free(os, v.key.bytes);
     lkv_os_free(os, v.block.bytes);

@@ -327,7 +327,7 @@ int lkv_handle_lock(lkv_handle *handle, const void *object, char **text)
     }
     rc = lkv_external_begin(handle, text);
     if (rc != SQLITE_OK && rc != SQLITE_NOMEM && rc != SQLITE_INTERRUPT &&
-        (rc & 0xff) != SQLITE_BUSY) {
+        rc != SQLITE_LOCKED && (rc & 0xff) != SQLITE_BUSY) {
         sqlite3_free(*text);
         *text = NULL;
         return SQLITE_OK;

@@ -28,7 +28,8 @@ static int connect_table(lkv_target *target, const lkv_registry *registry, sqlit
         sqlite3_finalize(target->hold);
         target->hold = NULL;
     }
-    if (rc != SQLITE_OK && strncmp(sqlite3_errmsg(db), "litekv: ", 8) == 0) {
+    if (rc != SQLITE_OK && rc != SQLITE_NOMEM &&
+        strncmp(sqlite3_errmsg(db), "litekv: ", 8) == 0) {
         /* It is there, and says why it cannot be used. */
         target->text = sqlite3_mprintf("%s", sqlite3_errmsg(db));
         return target->text == NULL ? SQLITE_NOMEM : rc;

@@ -316,7 +316,45 @@ static void removes_nothing_that_may_come_back(void)
     party_close(&p);
 }
 
-static const check_case cases[] = {CASE(newest_root_lost),
+/* All roots damaged while one has the store open: it can tell, and make a new one. */
+static void damaged_while_open(void)
+{
+    static const lkv_row row = {{"k", 1}, {"v", 1}, 1};
+    party p;
+    guest u, v;
+
+    party_open(&p, PARTY_FILES);
+    guest_open(&u, &p);
+    guest_make(&u);
+    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+    CHECK_INT(lkv_put(u.store, &row, &u.err), LKV_OK);
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    lkv_commit(u.store);
+    CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
+    for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "root%d", i);
+        if (directory_size(p.path, name) > 100) {
+            directory_poke(p.path, name, 100, directory_peek(p.path, name, 100) ^ 1);
+        }
+    }
+    CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_CORRUPT);
+    CHECK_TEXT(u.err.text, "root: it is missing or damaged");
+    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+    CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_CORRUPT);
+    CHECK_INT(lkv_set_auto_compact(u.store, 500, &u.err), LKV_OK); /* a new root */
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    lkv_commit(u.store);
+    CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
+    guest_open(&v, &p);
+    CHECK_TEXT(seen(&v), "k=v");
+    guest_close(&v);
+    guest_close(&u);
+    party_close(&p);
+}
+
+static const check_case cases[] = {CASE(damaged_while_open),
+                                   CASE(newest_root_lost),
                                    CASE(roots_with_other_ends),
                                    CASE(second_root_torn),
                                    CASE(root_of_long_transaction_lost),
