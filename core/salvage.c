@@ -369,13 +369,7 @@ static int salvage_closed(lkv_store *store, const lkv_salvage_calls *calls,
  * something is; the transaction is open if it could be. */
 static int look_whole(lkv_store *store, const lkv_salvage_calls *calls, lkv_error *err)
 {
-    int rc;
-    if (store->log.open) {
-        rc = lkv_store_prepare(store, err);
-    } else {
-        store->stale = 1; /* reads root and tail anew */
-        rc = lkv_begin(store, 0, err);
-    }
+    int rc = store->log.open ? lkv_store_prepare(store, err) : lkv_begin(store, 0, err);
     return rc == LKV_OK ? lkv_verify(store, calls->go_on, calls->arg, err) : rc;
 }
 
