@@ -133,7 +133,8 @@ void lkv_log_tail(lkv_log *log, lkv_tail *tail, uint64_t *logical);
  * Errors: LKV_CORRUPT, the storage's. */
 LKV_MUST_CHECK int lkv_log_is_there(lkv_log *log, const uint8_t *id, lkv_error *err);
 /* LKV_CORRUPT when the root of the storage has the generation of the one that was read,
- * and is another; when no transaction has changed anything. Errors: as above, LKV_NOMEM. */
+ * and is another; when no transaction has changed anything. Errors: as above,
+ * LKV_NOMEM. */
 LKV_MUST_CHECK int lkv_log_same_root(lkv_log *log, lkv_error *err);
 
 /* The header of listed segment `i`. Errors: LKV_CORRUPT, LKV_NOMEM, the storage's. */
