@@ -113,9 +113,8 @@ static int newer(const lkv_end *a, const lkv_end *b)
                                           : a->revision > b->revision;
 }
 
-/* The newest of the slots that have all of `flags`, and are not newer than number
- * `last`
- * (-1: any); -1: none. */
+/* The newest of the slots that have all of `flags`; none that is newer than the one in
+ * slot `last`, unless that is -1. -1: none. */
 static int newest(const slot *slots, uint32_t flags, int last)
 {
     int found = -1;

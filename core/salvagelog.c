@@ -317,8 +317,7 @@ static int pass_end(const lkv_survey *s, uint32_t object, uint32_t *at, lkv_erro
     lkv_end end;
     int rc = lkv_wreck_look(&wreck, from, LKV_END_SIZE, &view, err);
 
-    if (rc == LKV_OK && view.size == 0 &&
-        from <= LKV_SEGMENT_MAX) { /* alone in a row */
+    if (rc == LKV_OK && view.size == 0) { /* alone in the row after it */
         from = (from + block - 1) / block * block;
         rc = lkv_wreck_look(&wreck, from, LKV_END_SIZE, &view, err);
     }
