@@ -89,8 +89,9 @@ typedef struct lkv_posix {
 
     /* A writer's. */
     int locked;
-    int settling; /* the lock is held to make out the end, and no longer */
-    int making;   /* a new store: what is published is seen at once */
+    int64_t seen_named; /* when `lock` had a name last, in ms */
+    int settling;       /* the lock is held to make out the end, and no longer */
+    int making;         /* a new store: what is published is seen at once */
     int made_directory;
     int broken; /* a sync failed: no writes until it is opened again */
     int named;  /* files were made whose names are not synced */
