@@ -376,12 +376,10 @@ static int look_whole(lkv_store *store, const lkv_salvage_calls *calls, lkv_erro
 int lkv_salvage(lkv_store *store, int apply, const lkv_salvage_calls *calls,
                 uint64_t *kept, lkv_error *err)
 {
-    const lkv_log *log = &store->log;
     int rc;
 
     if (!apply) {
-        return log->open && (lkv_log_changed(log) ||
-                             log->at.revision != log->begin.at.revision)
+        return lkv_changed(store)
                    ? lkv_log_error(err, LKV_MISUSE,
                                    "the transaction has changed something")
                    : salvage(store, 0, calls, kept, err);
@@ -391,6 +389,6 @@ int lkv_salvage(lkv_store *store, int apply, const lkv_salvage_calls *calls,
     if (rc != LKV_CORRUPT) {
         return rc;
     }
-    return log->open ? salvage(store, 1, calls, kept, err)
-                     : salvage_closed(store, calls, kept, err);
+    return store->log.open ? salvage(store, 1, calls, kept, err)
+                           : salvage_closed(store, calls, kept, err);
 }

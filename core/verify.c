@@ -437,9 +437,7 @@ int lkv_verify(lkv_store *store, int (*go_on)(void *arg), void *arg, lkv_error *
                                err);
     }
     /* All this was of what had been read, or is being written. */
-    if (rc == LKV_OK && (!store->log.open ||
-                         (!lkv_log_changed(&store->log) &&
-                          store->log.at.revision == store->log.begin.at.revision))) {
+    if (rc == LKV_OK && !lkv_changed(store)) {
         rc = lkv_log_same_root(&store->log, err);
         rc = rc == LKV_MOVED ? moved(&store->log, err) : rc;
     }
