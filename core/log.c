@@ -9,9 +9,6 @@
 #define FIRST_BUFFER 4096u
 #define LINE 64u /* bytes that a processor fetches from memory at once */
 #define VOUCH_EVERY (4u << 20)
-#define KEPT_BUFFER                                                                    \
-    (64u << 10) /* what a commit keeps of the buffer for the next one                  \
-                 */
 
 int lkv_log_error(lkv_error *err, int rc, const char *why)
 {
@@ -579,11 +576,7 @@ void lkv_log_commit(lkv_log *log)
     }
     leave(log);
     log->buffer_at = log->flushed = log->end;
-    if (log->buffer_size > KEPT_BUFFER) {
-        lkv_os_free(log->os, log->buffer);
-        log->buffer = NULL;
-        log->buffer_size = 0;
-    }
+    lkv_os_rest(log->os, &log->buffer, &log->buffer_size);
     lkv_os_free(log->os, log->scratch);
     log->scratch = NULL;
     log->scratch_size = 0;

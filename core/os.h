@@ -124,4 +124,16 @@ static inline void lkv_os_free(const lkv_os *os, void *memory)
     os->release(os->ctx, memory);
 }
 
+/* Frees a buffer of `*size` bytes that has grown beyond LKV_OS_KEPT: what a great value
+ * took is not kept for the next one. */
+#define LKV_OS_KEPT (64u << 10)
+static inline void lkv_os_rest(const lkv_os *os, uint8_t **bytes, size_t *size)
+{
+    if (*size > LKV_OS_KEPT) {
+        os->release(os->ctx, *bytes);
+        *bytes = NULL;
+        *size = 0;
+    }
+}
+
 #endif

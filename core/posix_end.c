@@ -147,11 +147,7 @@ int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     if (rc != LKV_OK) {
         return rc;
     }
-    if (posix->scratch_size > LKV_SCRATCH_KEPT) { /* a great value was read */
-        lkv_os_free(posix->os, posix->scratch);
-        posix->scratch = NULL;
-        posix->scratch_size = 0;
-    }
+    lkv_os_rest(posix->os, &posix->scratch, &posix->scratch_size);
     if (posix->end.generation != 0 &&
         atomic_load_explicit(&posix->page->sequence, memory_order_acquire) ==
             posix->sequence) {

@@ -44,8 +44,6 @@ typedef struct lkv_held {
 
 #define LKV_SPILL_SIZE (4u << 20)
 #define LKV_SEGMENT_SIZE (64u << 20)
-/* Memory for long reads that read_end() leaves. */
-#define LKV_SCRATCH_KEPT (64u << 10)
 
 typedef struct lkv_storage_ops {
     /* Bytes of `object` from `offset` on: at least `want` in one piece when the object

@@ -133,11 +133,7 @@ int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     int rc;
 
     db->passed_id = 0;
-    if (db->scratch_size > LKV_SCRATCH_KEPT) { /* a great value was read or written */
-        lkv_os_free(db->os, db->scratch);
-        db->scratch = NULL;
-        db->scratch_size = 0;
-    }
+    lkv_os_rest(db->os, &db->scratch, &db->scratch_size);
     if (known && db->end_fresh && db->end_version == version) {
         *end = db->end;
         return LKV_OK;

@@ -6,13 +6,12 @@
  * a row from one key to another goes back to a mark of the store when its second half
  * fails.
  */
+#include "os_sqlite.h"
 #include "table.h"
 
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
-
-#define RECORD_KEPT (64u << 10) /* room for a record that stays for the next one */
 
 /* What xUpdate was called for, in the terms of the table. */
 typedef struct change {
@@ -240,11 +239,7 @@ static int write_row(lkv_table *table, const change *of)
     row.value = (lkv_bytes){table->record, size};
     rc =
         moves ? move_row(table, &row, &err) : lkv_put(table->handle->store, &row, &err);
-    if (table->record_room > RECORD_KEPT) {
-        sqlite3_free(table->record);
-        table->record = NULL;
-        table->record_room = 0;
-    }
+    lkv_os_rest(&lkv_os_sqlite, &table->record, &table->record_room);
     return status(table, rc, &err);
 }
 
