@@ -254,6 +254,15 @@ static void reader_meets_first_writer(void)
     party_close(&p);
 }
 
+/* A store with this sync, made and open. */
+static void make_with(party *p, guest *u, enum lkv_sync sync)
+{
+    party_open(p, PARTY_FILES);
+    p->sync = sync;
+    guest_open(u, p);
+    guest_make(u);
+}
+
 /* What was synced and then taken back is not, for others may write there. */
 static void rewound_is_not_synced(void)
 {
@@ -262,10 +271,7 @@ static void rewound_is_not_synced(void)
     party p;
     guest u;
 
-    party_open(&p, PARTY_FILES);
-    p.sync = LKV_SYNC_FULL;
-    guest_open(&u, &p);
-    guest_make(&u);
+    make_with(&p, &u, LKV_SYNC_FULL);
     commit_text(u.store, "a", "1");
     object = lkv_posix_find(lkv_posix_of(u.storage), 1);
     CHECK(object != NULL && object->synced == object->size);
@@ -291,10 +297,7 @@ static void removes_nothing_that_may_come_back(void)
     party p;
     guest u;
 
-    party_open(&p, PARTY_FILES);
-    p.sync = LKV_SYNC_NORMAL;
-    guest_open(&u, &p);
-    guest_make(&u);
+    make_with(&p, &u, LKV_SYNC_NORMAL);
     posix = lkv_posix_of(u.storage);
     u.store->flush_size = 64;
     for (int i = 0; i < 20 && posix->slot == posix->durable_slot; i++) {
@@ -319,17 +322,11 @@ static void removes_nothing_that_may_come_back(void)
 /* All roots damaged while one has the store open: it can tell, and make a new one. */
 static void damaged_while_open(void)
 {
-    static const lkv_row row = {{"k", 1}, {"v", 1}, 1};
     party p;
     guest u, v;
 
-    party_open(&p, PARTY_FILES);
-    guest_open(&u, &p);
-    guest_make(&u);
-    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
-    CHECK_INT(lkv_put(u.store, &row, &u.err), LKV_OK);
-    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
-    lkv_commit(u.store);
+    make_with(&p, &u, LKV_SYNC_FULL);
+    commit_text(u.store, "k", "v");
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
         char name[8];
@@ -340,11 +337,10 @@ static void damaged_while_open(void)
     }
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_CORRUPT);
     CHECK_TEXT(u.err.text, "root: it is missing or damaged");
-    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+    begin(u.store);
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_CORRUPT);
     CHECK_INT(lkv_set_auto_compact(u.store, 500, &u.err), LKV_OK); /* a new root */
-    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
-    lkv_commit(u.store);
+    prepare_and_commit(u.store);
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
     guest_open(&v, &p);
     CHECK_TEXT(seen(&v), "k=v");

@@ -400,9 +400,40 @@ static void removed_while_open(void)
     }
 }
 
+static int64_t clock_ms;
+
+static int64_t told_ms(void *ctx)
+{
+    (void)ctx;
+    return clock_ms;
+}
+
+/* Whoever has written before looks again when the clock has gone on. */
+static void removed_between_writes(void)
+{
+    lkv_os os = lkv_os_posix;
+    party p;
+    guest u = {0};
+
+    os.now_ms = told_ms;
+    party_open(&p, PARTY_FILES);
+    fill(&p);
+    CHECK_INT(lkv_storage_posix_open(&os, &p.options, &u.storage), LKV_OK);
+    CHECK_INT(lkv_open(u.storage, &os, &u.store), LKV_OK);
+    for (clock_ms = 1; clock_ms < 3; clock_ms++) {
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+        lkv_rollback(u.store);
+    }
+    remove_files(p.path);
+    must_refuse(&u);
+    guest_close(&u);
+    directory_remove(&p.directory);
+}
+
 static const check_case cases[] = {
-    CASE(files_replaced), CASE(files_replaced_without_maps), CASE(bytes_changed),
-    CASE(not_ours),       CASE(removed_while_open),
+    CASE(files_replaced),     CASE(files_replaced_without_maps),
+    CASE(bytes_changed),      CASE(not_ours),
+    CASE(removed_while_open), CASE(removed_between_writes),
 };
 
 int main(int argc, char **argv)
