@@ -81,6 +81,14 @@ static void must_be_answer(int rc)
     MUST(rc == LKV_OK || rc == LKV_ABSENT || rc == LKV_CORRUPT || rc == LKV_TOO_BIG);
 }
 
+/* A write beyond what was cut off is one that the storage does not take. */
+static void must_be_change(int rc)
+{
+    if (rc != LKV_MISUSE) {
+        must_be_answer(rc);
+    }
+}
+
 /* Whatever a store answers whose index and log do not fit together. */
 static void explore(run *r, lkv_store *store)
 {
@@ -106,10 +114,10 @@ static void explore(run *r, lkv_store *store)
     }
     row = (lkv_row){{"k0a", 3}, {"new", 3}, 1};
     r->memory.limit += 4096 + 16 * (uint64_t)r->im.block;
-    must_be_answer(lkv_put(store, &row, NULL));
-    must_be_answer(lkv_delete(store, (lkv_bytes){"k1b", 3}, NULL));
+    must_be_change(lkv_put(store, &row, NULL));
+    must_be_change(lkv_delete(store, (lkv_bytes){"k1b", 3}, NULL));
     rc = lkv_prepare(store, NULL);
-    must_be_answer(rc);
+    must_be_change(rc);
     if (rc == LKV_OK) {
         lkv_commit(store);
     } else {
