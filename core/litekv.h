@@ -107,6 +107,8 @@ LKV_MUST_CHECK int lkv_begin_here(lkv_store *store, int64_t wait_ms, lkv_error *
 int lkv_in_transaction(const lkv_store *store);
 /* Whether it has changed anything that stands, prepared or not. */
 int lkv_changed(const lkv_store *store);
+/* Whether lkv_prepare() would write anything. */
+int lkv_pending(const lkv_store *store);
 
 /* Stores `row`; replaces what its key had. All or nothing.
  * Errors: LKV_MISUSE outside a transaction, LKV_TOO_BIG, LKV_NOMEM, and the storage's.

@@ -181,6 +181,11 @@ int lkv_changed(const lkv_store *store)
            (lkv_log_changed(log) || log->at.revision != log->begin.at.revision);
 }
 
+int lkv_pending(const lkv_store *store)
+{
+    return store->log.open && lkv_log_changed(&store->log);
+}
+
 static int look_up(lkv_store *store, lkv_bytes key, lkv_place *place, lkv_error *err)
 {
     lkv_log *log = &store->log;
@@ -399,7 +404,7 @@ int lkv_store_prepare(lkv_store *store, lkv_error *err)
 int lkv_prepare(lkv_store *store, lkv_error *err)
 {
     int rc = LKV_OK;
-    if (store->log.open && lkv_log_changed(&store->log)) {
+    if (lkv_pending(store)) {
         rc = lkv_pay(store, err);
         if (rc == LKV_OK) {
             rc = lkv_store_prepare(store, err);
