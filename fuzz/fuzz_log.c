@@ -113,7 +113,7 @@ static void explore(run *r, lkv_store *store)
         return;
     }
     row = (lkv_row){{"k0a", 3}, {"new", 3}, 1};
-    r->memory.limit += 4096 + 16 * (uint64_t)r->im.block;
+    r->memory.limit += 4096 + 16 * (uint64_t)r->storage->block;
     must_be_change(lkv_put(store, &row, NULL));
     must_be_change(lkv_delete(store, (lkv_bytes){"k1b", 3}, NULL));
     rc = lkv_prepare(store, NULL);
@@ -253,10 +253,11 @@ static int was_made(run *r, int rc)
     return rc == LKV_OK;
 }
 
-/* Memory that a change may take: a record, a run, and what that is merged into. */
+/* Memory that a change may take: a record, a run, and what that is merged into. The
+ * block is what the root says. */
 static uint64_t change_cost(const run *r, size_t size)
 {
-    return 16 * (size + r->im.block);
+    return 16 * (size + r->storage->block);
 }
 
 static void change(run *r)
