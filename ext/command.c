@@ -38,6 +38,7 @@
 
 SQLITE_EXTENSION_INIT3
 
+#define ENOUGH 1000000000000000000u /* bytes: more than a store has */
 #define SLICE_SIZE                                                                     \
     (1 << 20) /* bytes that compaction writes between looks at the user */
 
@@ -121,13 +122,13 @@ static int compact_some(call *of)
     size_t size = strlen(of->argument);
     int rc;
 
-    if (size == 0 || size > 18 || strspn(of->argument, "0123456789") != size) {
+    if (size == 0 || strspn(of->argument, "0123456789") != size) {
         return refuse(of,
                       sqlite3_mprintf("litekv: \"%w\": \"compact\": \"%s\" is not a "
                                       "number of bytes",
                                       of->table->name, of->argument));
     }
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size && budget < ENOUGH; i++) {
         budget = budget * 10 + (uint64_t)(of->argument[i] - '0');
     }
     rc = begin(of);
