@@ -1,9 +1,10 @@
 /*
- * test_commit.c - transactions that are vetoed after xSync, and handles that are not
- * told of their begin.
+ * test_commit.c - transactions that are vetoed after xSync, handles that are not told
+ * of their begin, and many tables in one transaction.
  */
 #include "check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A virtual table that holds nothing and whose xSync fails when told to. */
@@ -200,6 +201,41 @@ static void without_begin(void)
     check_remove("commit.db");
 }
 
+static int count_statement(unsigned kind, void *count, void *statement, void *sql)
+{
+    (void)kind;
+    (void)statement;
+    (void)sql;
+    ++*(int *)count;
+    return 0;
+}
+
+/* Each CREATE has savepoints, of which all tables hear that were made before it in the
+ * transaction. Those that have nothing to write run no statement for it. */
+static void many_creates(void)
+{
+    sqlite3 *db = check_open("commit.db");
+    int count = 0, second = 0;
+    RUN(db, "BEGIN; CREATE VIRTUAL TABLE t0 USING litekv; INSERT INTO t0 VALUES(1, 1)");
+    CHECK(sqlite3_trace_v2(db, SQLITE_TRACE_STMT, count_statement, &count) ==
+          SQLITE_OK);
+    for (int i = 1; i < 20; i++) {
+        char sql[100];
+        snprintf(sql, sizeof(sql),
+                 "CREATE VIRTUAL TABLE t%d USING litekv; INSERT INTO t%d VALUES(1, 1)",
+                 i, i);
+        count = 0;
+        RUN(db, sql);
+        second = i == 2 ? count : second;
+        CHECK(count > 0 && (i <= 2 || count == second));
+    }
+    CHECK(sqlite3_trace_v2(db, 0, NULL, NULL) == SQLITE_OK);
+    RUN(db, "COMMIT");
+    QUERY(db, "SELECT (SELECT value FROM t0) || (SELECT value FROM t19)", "11");
+    check_close(db);
+    check_remove("commit.db");
+}
+
 int main(void)
 {
     check_begin();
@@ -207,5 +243,6 @@ int main(void)
     other_sync(0);
     other_sync(1);
     without_begin();
+    many_creates();
     return check_end();
 }
