@@ -139,24 +139,25 @@ static int collect(const lkv_tops *tops, const lkv_run *run, level *out, lkv_err
     return rc;
 }
 
-/* Puts what was collected in one piece of memory. */
-static lkv_top *make(lkv_tops *tops, const level *from)
+static size_t top_size(const level *from)
 {
     size_t count = count_of(from);
-    size_t size = sizeof(lkv_top) + count * sizeof(uint64_t) +
-                  (count + 1) * sizeof(lkv_branch_at) + from->keys.size;
-    lkv_top *top = NULL;
+    return sizeof(lkv_top) + count * sizeof(uint64_t) +
+           (count + 1) * sizeof(lkv_branch_at) + from->keys.size;
+}
 
-    if (tops->memory + size <= LKV_TOPS_MOST) {
-        top = lkv_os_alloc(tops->os, size);
-    }
+/* Puts what was collected in one piece of memory. Nothing is always room for. */
+static lkv_top *make(lkv_tops *tops, const level *from)
+{
+    size_t count = count_of(from), size = top_size(from);
+    lkv_top *top = lkv_os_alloc(tops->os, size);
     if (top == NULL) {
         return NULL;
     }
     memset(top, 0, size);
     top->count = (uint32_t)count;
     top->common = common(from);
-    top->memory = size;
+    top->memory = count > 0 ? size : 0;
     top->prefix = (uint64_t *)(void *)(top + 1);
     top->branch = (lkv_branch_at *)(void *)(top->prefix + count);
     top->keys = (uint8_t *)(top->branch + count + 1);
@@ -169,7 +170,7 @@ static lkv_top *make(lkv_tops *tops, const level *from)
     if (from->keys.size > 0) {
         memcpy(top->keys, from->keys.bytes, from->keys.size);
     }
-    tops->memory += size;
+    tops->memory += top->memory;
     return top;
 }
 
@@ -178,6 +179,9 @@ int lkv_top_open(lkv_tops *tops, const lkv_run *run, lkv_top **out, lkv_error *e
     level all = {{NULL, 0, 0}, {NULL, 0, 0}};
     int rc = collect(tops, run, &all, err);
 
+    if (rc == LKV_OK && tops->memory + top_size(&all) > LKV_TOPS_MOST) {
+        rc = LKV_ABSENT;
+    }
     if (rc == LKV_ABSENT || rc == LKV_CORRUPT) {
         all.keys.size = all.children.size = 0;
         rc = LKV_OK;
@@ -199,12 +203,19 @@ int lkv_top_open_branch(lkv_tops *tops, const lkv_run *run, lkv_branch_at *at,
                         lkv_error *err)
 {
     level all = {{NULL, 0, 0}, {NULL, 0, 0}};
-    int rc = descend(tops, run, at->block, LKV_BLOCK_BRANCH, &all, err);
-    size_t count = count_of(&all), size = leaves_size(count, common(&all));
     lkv_leaves *leaves = NULL;
+    size_t count, size;
+    int rc;
 
-    if (rc == LKV_OK && count > 0 && tops->memory + size <= LKV_TOPS_MOST) {
-        leaves = lkv_os_alloc(tops->os, size);
+    if (tops->full) {
+        return LKV_OK;
+    }
+    rc = descend(tops, run, at->block, LKV_BLOCK_BRANCH, &all, err);
+    count = count_of(&all);
+    size = leaves_size(count, common(&all));
+    if (rc == LKV_OK && count > 0) {
+        tops->full = tops->memory + size > LKV_TOPS_LEAVES;
+        leaves = tops->full ? NULL : lkv_os_alloc(tops->os, size);
     }
     if (leaves != NULL) {
         memset(leaves, 0, size);
@@ -236,5 +247,6 @@ void lkv_top_close(lkv_tops *tops, lkv_top *top)
         }
     }
     tops->memory -= top->memory;
+    tops->full = 0;
     lkv_os_free(tops->os, top);
 }

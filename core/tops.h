@@ -4,8 +4,10 @@
  * header.
  *
  * The table is filled as runs are asked. It holds no more than LKV_TOPS_MOST bytes:
- * runs that find no room (of more than about 20 million keys) are searched from their
- * top block, as they are without memory.
+ * runs that find no room (of more than about 20 million keys, or of very long ones) are
+ * searched from their top block, as they are without memory. What found no room is not
+ * tried again at each lookup: a run never, the leaves of branches when something has
+ * gone. Leaves leave a quarter of the room to the tops of runs to come.
  */
 #ifndef LKV_TOPS_H
 #define LKV_TOPS_H
@@ -14,6 +16,7 @@
 #include "runs.h"
 
 #define LKV_TOPS_MOST (2u << 20)
+#define LKV_TOPS_LEAVES (LKV_TOPS_MOST / 4 * 3)
 #define LKV_TOPS_HEADS 64u
 
 typedef struct lkv_top lkv_top;
@@ -25,6 +28,7 @@ typedef struct lkv_tops {
     uint64_t rewound; /* as lkv_tops_follow() was told */
     lkv_top *head[LKV_TOPS_HEADS];
     uint64_t memory; /* bytes */
+    int full;        /* no more leaves fit */
     uint32_t stamp;
 } lkv_tops;
 

@@ -226,7 +226,6 @@ static void bounded_memory(void)
     stack_close(&s);
 }
 
-/* The index of a part: fences, found by the keys that they are for. */
 /* Where the room is used up, nothing more is kept, and everything is found. */
 static void no_room(void)
 {
@@ -241,6 +240,55 @@ static void no_room(void)
     stack_close(&s);
 }
 
+/* Reads that looking up every `step`th key of the oldest run takes. */
+static uint64_t reads_of(stack *s, size_t step)
+{
+    lkv_place found;
+    storage_fault_arm(&s->b.fault, 0, 0, LKV_OK);
+    for (size_t k = 0; k < s->b.all.count; k += step) {
+        if (s->in[0][k].loc != LKV_NOWHERE) {
+            CHECK_INT(look_up(s, s->b.all.key[k], 1, &found), LKV_OK);
+        }
+    }
+    return s->b.fault.reads;
+}
+
+/* What found no room costs a lookup nothing: neither a run's tops nor the leaves of a
+ * branch are taken apart again for each. */
+static void no_room_is_no_work(void)
+{
+    uint64_t random = check_seed(), bare = 0, reads;
+    stack s;
+
+    stack_open(&s, 473, 1, KEYS_NUMBERS, 3000, &random);
+    for (size_t k = 0; k < s.b.all.count; k += 7) { /* as without memory */
+        lkv_place found;
+        lkv_bytes key = s.b.all.key[k];
+        storage_fault_arm(&s.b.fault, 0, 0, LKV_OK);
+        if (s.in[0][k].loc != LKV_NOWHERE) {
+            CHECK_INT(lkv_run_find(s.b.storage, &s.runs->run[0], key,
+                                   lkv_filter_hash(key), &found, NULL),
+                      LKV_OK);
+            bare += s.b.fault.reads;
+        }
+    }
+    s.tops.memory = LKV_TOPS_MOST;
+    (void)reads_of(&s, 7);
+    CHECK_SIZE(reads_of(&s, 7), bare);
+    lkv_tops_free(&s.tops);
+
+    s.tops.memory = LKV_TOPS_LEAVES - 10; /* room for tops, and for no leaves */
+    (void)reads_of(&s, 7);
+    reads = reads_of(&s, 7);
+    CHECK(reads <= bare);
+    CHECK(s.tops.full);
+    lkv_tops_free(&s.tops);
+    CHECK(!s.tops.full);
+    s.tops.memory -= LKV_TOPS_LEAVES - 10;
+    stack_close(&s);
+}
+
+/* The index of a part: fences, found by the keys that they are for. */
 static void floors(void)
 {
     uint64_t random = check_seed();
@@ -397,11 +445,11 @@ static void hostile_runs(void)
     stack_close(&s);
 }
 
-static const check_case cases[] = {CASE(newest_answers), CASE(nothing),
-                                   CASE(lists_change),   CASE(numbers_come_again),
-                                   CASE(bounded_memory), CASE(no_room),
-                                   CASE(floors),         CASE(fails_anywhere),
-                                   CASE(every_byte),     CASE(hostile_runs)};
+static const check_case cases[] = {
+    CASE(newest_answers),     CASE(nothing),        CASE(lists_change),
+    CASE(numbers_come_again), CASE(bounded_memory), CASE(no_room),
+    CASE(no_room_is_no_work), CASE(floors),         CASE(fails_anywhere),
+    CASE(every_byte),         CASE(hostile_runs)};
 
 int main(int argc, char **argv)
 {
