@@ -44,9 +44,21 @@ int lkv_db_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes root,
     return lkv_db_put(self(storage), LKV_DB_PUT_ROOT, 1, root.data, root.size);
 }
 
+/* sqlite3_deserialize() puts an image in the place of a database, whose version may be
+ * the same, and statements that were prepared before go on: such a version says nothing.
+ */
+static int is_image(const storage_db *db)
+{
+    sqlite3_vfs *vfs = NULL;
+    return sqlite3_file_control(db->db, db->schema, SQLITE_FCNTL_VFS_POINTER, &vfs) !=
+               SQLITE_OK ||
+           vfs == NULL || strcmp(vfs->zName, "memdb") == 0;
+}
+
 static int data_version(storage_db *db, unsigned *version)
 {
-    return sqlite3_file_control(db->db, db->schema, SQLITE_FCNTL_DATA_VERSION,
+    return !is_image(db) &&
+           sqlite3_file_control(db->db, db->schema, SQLITE_FCNTL_DATA_VERSION,
                                 version) == SQLITE_OK;
 }
 

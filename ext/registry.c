@@ -6,6 +6,10 @@
  * else: so the registry itself holds such a handle, until its table is dropped for good
  * (dropped.c), its database is detached, or the connection closes. That shows in the
  * end of the module, since a handle holds the registry as well.
+ *
+ * Statements that are kept keep vtab objects of a database that was detached, and so
+ * their handles. Another database, or what others have made of that one, may then be
+ * attached under the name. SQLite tells nothing of that, but connects a vtab object.
  */
 #include "dropped.h"
 #include "handle.h"
@@ -189,6 +193,9 @@ static int is_of(const lkv_handle *handle, const lkv_declaration *declaration,
     if (handle->home == LKV_HOME_DATABASE) {
         return 1;
     }
+    if (handle->home == LKV_HOME_MEMORY && !same_file(handle)) {
+        return 0;
+    }
     return strcmp(handle->meta, meta) == 0 &&
            (path == NULL || handle->path == NULL ? path == handle->path
                                                  : strcmp(path, handle->path) == 0);
@@ -267,6 +274,7 @@ int lkv_handle_open(lkv_registry *registry, sqlite3 *db, const char *schema,
     }
     if (handle != NULL) {
         handle->references++;
+        lkv_home_doubt(handle);
         handle->unsure = handle->created && handle->home == LKV_HOME_DATABASE;
         handle->lost = 0;
         *out = handle;
