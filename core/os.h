@@ -67,8 +67,9 @@ typedef struct lkv_os_shared {
     void (*unmap)(void *ctx, void *map, size_t size);
     /* EAGAIN: another has it. Locks go with the file that was opened. */
     int (*lock)(void *ctx, int file, uint64_t byte, enum lkv_os_lock lock);
-    /* How many names the file has: 0 when it was removed. */
-    int (*links)(void *ctx, int file, unsigned *links);
+    /* Whether `path` is still a name of the file: 0, or ESTALE when it names nothing or
+     * another one. */
+    int (*same)(void *ctx, int file, const char *path, int shared);
     int (*remove)(void *ctx, const char *path, int shared);
     int (*make_directory)(void *ctx, const char *path, unsigned mode);
     int (*remove_directory)(void *ctx, const char *path);

@@ -130,15 +130,36 @@ static int lock_byte(void *ctx, int file, uint64_t byte, enum lkv_os_lock lock)
     return errno == EACCES ? EAGAIN : errno;
 }
 
-static int links_of(void *ctx, int file, unsigned *links)
+static int stat_shared(const char *name, struct stat *about)
 {
-    struct stat about;
+    int file = shm_open(name, O_RDONLY, 0);
+    int rc = file < 0 || fstat(file, about) != 0 ? errno : 0;
+    if (file >= 0) {
+        (void)close(file);
+    }
+    return rc;
+}
+
+static int same_file(void *ctx, int file, const char *path, int shared)
+{
+    struct stat is, named;
+    int rc = 0;
     (void)ctx;
-    if (fstat(file, &about) != 0) {
+    if (fstat(file, &is) != 0) {
         return errno;
     }
-    *links = (unsigned)about.st_nlink;
-    return 0;
+    if (shared) {
+        rc = stat_shared(path, &named);
+    } else if (stat(path, &named) != 0) {
+        rc = errno;
+    }
+    if (rc == ENOENT || rc == ENOTDIR) {
+        return ESTALE;
+    }
+    if (rc == 0 && (is.st_ino != named.st_ino || is.st_dev != named.st_dev)) {
+        return ESTALE;
+    }
+    return rc;
 }
 
 static int remove_shared(void *ctx, const char *path, int shared)
@@ -313,7 +334,7 @@ const lkv_os_shared lkv_os_posix_shared = {.open = open_shared,
                                            .map = map_file,
                                            .unmap = unmap,
                                            .lock = lock_byte,
-                                           .links = links_of,
+                                           .same = same_file,
                                            .remove = remove_shared,
                                            .make_directory = make_directory,
                                            .remove_directory = remove_directory,

@@ -10,6 +10,8 @@
 
 #include <stdatomic.h>
 
+#define LKV_POSIX_GONE                                                                 \
+    "it was moved or removed while it was open; open the database again"
 #define LKV_POSIX_MAGIC "LKVlock1"
 #define LKV_POSIX_PAGE 4096u    /* bytes of `lock` */
 #define LKV_POSIX_WRITER 4096u  /* the byte that the writer locks, */
@@ -60,6 +62,7 @@ typedef struct lkv_posix {
     lkv_storage base;
     const lkv_os *os;
     char *path, *name; /* `name` has room for a path of any file */
+    char *lock_name;
     size_t path_size;
     int shared_memory, mapped;
     unsigned mode;
@@ -147,8 +150,14 @@ static inline uint64_t lkv_posix_block_id(const lkv_posix *posix, uint32_t numbe
     return (uint64_t)number << 32 | offset / posix->base.block;
 }
 
+/* Whether the name of `lock` still leads to the file that is open: 0, or an errno,
+ * ESTALE when it does not. The names of a store that was moved or removed lead to
+ * nothing, or to another store that came into its place. */
+int lkv_posix_same(const lkv_posix *posix);
+
 /* posix_object.c */
-/* These give an errno. Where too many files are open, some of objects are closed. */
+/* These give an errno, ESTALE when the name is not the store's any more. Where too many
+ * files are open, some of objects are closed. */
 int lkv_posix_open_file(lkv_posix *posix, const char *name, enum lkv_os_use use,
                         int *file);
 int lkv_posix_open_directory(lkv_posix *posix, int *file);

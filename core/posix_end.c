@@ -248,19 +248,16 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
 static int still_named(lkv_posix *posix, lkv_error *err)
 {
     int64_t now = posix->os->now_ms(posix->os->ctx);
-    unsigned links = 0;
     if (posix->seen_named == now) {
         return LKV_OK;
     }
-    if (posix->os->shared->links(posix->os->ctx, posix->lock_file, &links) == 0 &&
-        links > 0) {
+    if (lkv_posix_same(posix) == 0) {
         posix->seen_named = now;
         return LKV_OK;
     }
     (void)posix->os->shared->lock(posix->os->ctx, posix->lock_file, LKV_POSIX_WRITER,
                                   LKV_OS_UNLOCK);
-    return lkv_posix_error(posix, err, LKV_READONLY,
-                           "it was removed while it was open; open the database again");
+    return lkv_posix_error(posix, err, LKV_READONLY, LKV_POSIX_GONE);
 }
 
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)

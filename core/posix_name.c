@@ -41,6 +41,13 @@ uint32_t lkv_posix_number(const char *name)
     return i == DIGITS && number <= LKV_RUN_LAST ? number : 0;
 }
 
+int lkv_posix_same(const lkv_posix *posix)
+{
+    const lkv_os *os = posix->os;
+    return os->shared->same(os->ctx, posix->lock_file, posix->lock_name,
+                            posix->shared_memory);
+}
+
 int lkv_posix_is_ours(const char *name)
 {
     return strcmp(name, "lock") == 0 || strcmp(name, "root0") == 0 ||
@@ -103,6 +110,8 @@ static int status_of(int os_errno)
         return LKV_READONLY;
     case ENOMEM:
         return LKV_NOMEM;
+    case ESTALE:
+        return LKV_CANTOPEN;
     default:
         return LKV_IO;
     }
@@ -112,6 +121,9 @@ int lkv_posix_failed(lkv_posix *posix, lkv_error *err, int os_errno, const char 
                      const char *file)
 {
     char why[128], reason[64];
+    if (os_errno == ESTALE) {
+        return lkv_posix_error(posix, err, LKV_CANTOPEN, LKV_POSIX_GONE);
+    }
     posix->os->shared->why(posix->os->ctx, os_errno, reason, sizeof(reason));
     snprintf(why, sizeof(why), "cannot %s%s%s: %s", what, file[0] == 0 ? "" : " ", file,
              reason);

@@ -112,8 +112,11 @@ int lkv_posix_open_file(lkv_posix *posix, const char *name, enum lkv_os_use use,
                         int *file)
 {
     const lkv_os *os = posix->os;
-    int rc =
-        os->shared->open(os->ctx, name, posix->shared_memory, use, posix->mode, file);
+    int rc = posix->page == NULL ? 0 : lkv_posix_same(posix);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = os->shared->open(os->ctx, name, posix->shared_memory, use, posix->mode, file);
     if (rc == EMFILE || rc == ENFILE) {
         close_files(posix);
         rc = os->shared->open(os->ctx, name, posix->shared_memory, use, posix->mode,
@@ -408,7 +411,10 @@ int lkv_posix_list(lkv_storage *storage, int (*each)(void *arg, uint32_t object)
 {
     lkv_posix *posix = lkv_posix_of(storage);
     listing of = {each, arg, 0};
-    int rc = lkv_posix_each(posix, see_name, &of);
+    int rc = lkv_posix_same(posix);
+    if (rc == 0) {
+        rc = lkv_posix_each(posix, see_name, &of);
+    }
     if (of.rc != 0) {
         return of.rc;
     }

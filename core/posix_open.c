@@ -158,7 +158,6 @@ int lkv_posix_forked(lkv_posix *posix, lkv_error *err)
 
 int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
 {
-    unsigned links = 0;
     int rc;
 
     if (posix->page != NULL) {
@@ -170,11 +169,7 @@ int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
         if (rc == LKV_OK) {
             rc = join(posix, err);
         }
-        if (rc == LKV_OK &&
-            posix->os->shared->links(posix->os->ctx, posix->lock_file, &links) != 0) {
-            links = 0;
-        }
-        if (rc == LKV_OK && links > 0) {
+        if (rc == LKV_OK && lkv_posix_same(posix) == 0) {
             return LKV_OK;
         }
         lkv_posix_leave(posix);
@@ -281,14 +276,8 @@ static int make_lock(lkv_posix *posix, lkv_error *err)
  * LKV_MOVED: the file with the locks has been removed. */
 static int exclude(lkv_posix *posix, lkv_error *err)
 {
-    const lkv_os *os = posix->os;
-    unsigned links = 0;
     int rc = lkv_posix_wait(posix, LKV_POSIX_OPENERS, LKV_OS_EXCLUDE, 0, err);
-    if (rc == LKV_OK &&
-        (os->shared->links(os->ctx, posix->lock_file, &links) != 0 || links == 0)) {
-        rc = LKV_MOVED;
-    }
-    return rc;
+    return rc == LKV_OK && lkv_posix_same(posix) != 0 ? LKV_MOVED : rc;
 }
 
 /* A file with page and locks that is too short, or zeros, was not finished: its maker

@@ -212,7 +212,9 @@ int lkv_posix_read_root(lkv_storage *storage, lkv_bytes *root, lkv_error *err)
     if (rc == LKV_OK) {
         *root = (lkv_bytes){posix->root, posix->root_size};
     }
-    return rc == LKV_ABSENT ? LKV_MOVED : rc;
+    return rc == LKV_ABSENT || rc == LKV_MOVED
+               ? lkv_posix_error(posix, err, LKV_MOVED, LKV_POSIX_ROOT_LOST)
+               : rc;
 }
 
 int lkv_posix_has_root(lkv_posix *posix, lkv_error *err)

@@ -252,8 +252,11 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
         posix->strays = 1;
         return LKV_OK;
     }
-    rc = posix->os->shared->remove(posix->os->ctx, lkv_posix_object_name(posix, number),
-                                   posix->shared_memory);
+    rc = lkv_posix_same(posix);
+    if (rc == 0) {
+        rc = posix->os->shared->remove(
+            posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
+    }
     return rc == 0 || rc == ENOENT
                ? LKV_OK
                : lkv_posix_object_failed(posix, err, rc, "remove", number);
@@ -479,7 +482,8 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes bytes)
     lkv_root root, before = {0};
     const char *why;
 
-    if (lkv_format_parse_root(bytes, &root, &why) != LKV_OK ||
+    if (lkv_posix_same(posix) != 0 ||
+        lkv_format_parse_root(bytes, &root, &why) != LKV_OK ||
         (posix->durable_size > 0 &&
          lkv_format_parse_root((lkv_bytes){posix->durable, posix->durable_size},
                                &before, &why) != LKV_OK)) {
@@ -516,5 +520,7 @@ static int remove_stray(void *arg, const char *name)
 
 void lkv_posix_remove_strays(lkv_posix *posix)
 {
-    (void)lkv_posix_each(posix, remove_stray, posix);
+    if (lkv_posix_same(posix) == 0) {
+        (void)lkv_posix_each(posix, remove_stray, posix);
+    }
 }

@@ -78,14 +78,16 @@ int lkv_storage_posix_open(const lkv_os *os, const lkv_posix_options *options,
     posix->mapped = options->mapped;
     posix->path = lkv_os_alloc(os, size + 1);
     posix->name = lkv_os_alloc(os, size + 16);
+    posix->lock_name = lkv_os_alloc(os, size + 16);
     posix->path_size = size;
-    if (posix->path == NULL || posix->name == NULL ||
+    if (posix->path == NULL || posix->name == NULL || posix->lock_name == NULL ||
         lkv_cache_open(os, options->mapped ? 0 : options->cache_bytes, &posix->cache) !=
             LKV_OK) {
         lkv_storage_posix_close(&posix->base);
         return LKV_NOMEM;
     }
     memcpy(posix->path, options->path, size + 1);
+    memcpy(posix->lock_name, lkv_posix_name(posix, "lock"), size + sizeof(".lock"));
     lkv_cache_favour(posix->cache, (uint64_t)LKV_RUN_FIRST << 32);
     *out = &posix->base;
     return LKV_OK;
@@ -108,6 +110,7 @@ void lkv_storage_posix_close(lkv_storage *storage)
     lkv_os_free(posix->os, posix->root);
     lkv_os_free(posix->os, posix->durable);
     lkv_os_free(posix->os, posix->scratch);
+    lkv_os_free(posix->os, posix->lock_name);
     lkv_os_free(posix->os, posix->name);
     lkv_os_free(posix->os, posix->path);
     lkv_os_free(posix->os, posix);

@@ -48,10 +48,10 @@ struct lkv_top {
     uint8_t *keys;
 };
 
-/* Takes a run's tops apart; NULL in `*out` when memory failed, an entry without branches
- * for a run that has too many for the room that is left or is damaged: that is told by
- * whoever comes upon it, since a newer run may have the answer. Errors: LKV_NOMEM, the
- * storage's. */
+/* Takes a run's tops apart; NULL in `*out` when memory failed, an entry without
+ * branches for a run that has too many for the room that is left or is damaged: that is
+ * told by whoever comes upon it, since a newer run may have the answer. Errors:
+ * LKV_NOMEM, the storage's. */
 LKV_MUST_CHECK int lkv_top_open(lkv_tops *tops, const lkv_run *run, lkv_top **out,
                                 lkv_error *err);
 /* Takes a branch apart; its `leaves` stay NULL when that cannot be. Errors as above. */

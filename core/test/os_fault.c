@@ -212,9 +212,10 @@ static int lock(void *ctx, int file, uint64_t byte, enum lkv_os_lock how)
                : lkv_os_posix_shared.lock(NULL, file, byte, how);
 }
 
-static int links(void *ctx, int file, unsigned *out)
+static int same(void *ctx, int file, const char *path, int shared)
 {
-    return fails(ctx) ? as(ctx, EIO) : lkv_os_posix_shared.links(NULL, file, out);
+    return fails(ctx) ? as(ctx, EIO)
+                      : lkv_os_posix_shared.same(NULL, file, path, shared);
 }
 
 static int remove_shared(void *ctx, const char *path, int shared)
@@ -284,7 +285,7 @@ static const lkv_os_shared shared_files = {.open = open_shared,
                                            .map = map,
                                            .unmap = unmap,
                                            .lock = lock,
-                                           .links = links,
+                                           .same = same,
                                            .remove = remove_shared,
                                            .make_directory = make_directory,
                                            .remove_directory = remove_directory,

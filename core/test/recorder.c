@@ -188,9 +188,9 @@ static int lock(void *ctx, int file, uint64_t byte, enum lkv_os_lock how)
 {
     return self(ctx)->inner->os.shared->lock(self(ctx)->inner, file, byte, how);
 }
-static int links(void *ctx, int file, unsigned *out)
+static int same(void *ctx, int file, const char *path, int shared)
 {
-    return self(ctx)->inner->os.shared->links(self(ctx)->inner, file, out);
+    return self(ctx)->inner->os.shared->same(self(ctx)->inner, file, path, shared);
 }
 static int make_directory(void *ctx, const char *path, unsigned mode)
 {
@@ -242,7 +242,7 @@ recorder *recorder_open(os_fault *os, const char *path)
                                 .map = map,
                                 .unmap = unmap,
                                 .lock = lock,
-                                .links = links,
+                                .same = same,
                                 .remove = remove_shared,
                                 .make_directory = make_directory,
                                 .list = list,

@@ -259,7 +259,7 @@ static void shared_file(void)
     directory d;
     char path[300];
     uint8_t bytes[8];
-    unsigned links = 77;
+    char other[310];
     size_t got;
     void *map;
     int file;
@@ -291,10 +291,13 @@ static void shared_file(void)
     refuse("fcntl", ENOLCK, 1);
     CHECK_INT(shared->lock(NULL, file, 0, LKV_OS_EXCLUDE), ENOLCK);
     refuse("fstat", EIO, 1);
-    CHECK_INT(shared->links(NULL, file, &links), EIO);
-    CHECK_INT(links, 77);
-    CHECK_INT(shared->links(NULL, file, &links), 0);
-    CHECK_INT(links, 1);
+    CHECK_INT(shared->same(NULL, file, path, 0), EIO);
+    CHECK_INT(shared->same(NULL, file, path, 0), 0);
+    CHECK_INT(shared->same(NULL, file, d.path, 0), ESTALE);
+    CHECK_INT(shared->same(NULL, file, "/nonexistent/a", 0), ESTALE);
+    CHECK_INT(shared->same(NULL, file, "/litekv-test.none", 1), ESTALE);
+    snprintf(other, sizeof(other), "%s/b", path);
+    CHECK_INT(shared->same(NULL, file, other, 0), ESTALE); /* ENOTDIR */
     CHECK_INT(files->close(NULL, file), 0);
     directory_remove(&d);
 }

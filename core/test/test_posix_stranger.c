@@ -367,7 +367,7 @@ static void remove_files(const char *path)
 static void must_refuse(guest *u)
 {
     CHECK_INT(lkv_begin(u->store, 0, &u->err), LKV_READONLY);
-    CHECK_HAS(u->err.text, "it was removed while it was open");
+    CHECK_HAS(u->err.text, "it was moved or removed while it was open");
 }
 
 /* Who has a store open that somebody removes goes on to read it, and writes nothing
