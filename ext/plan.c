@@ -6,8 +6,9 @@
  * stays with SQLite too, so that a plan may visit more rows than match, never fewer.
  *
  * Left to SQLite altogether: collations other than BINARY; LIKE and GLOB on a key that
- * is not TEXT (15 LIKE '1%' is true and no prefix tells it); and in a UTF-16 database
- * everything on text but equality, because BINARY compares UTF-16 bytes there.
+ * is not TEXT (15 LIKE '1%' is true and no prefix tells it), or where the application
+ * has functions of its own for them; and in a UTF-16 database everything on text but
+ * equality, because BINARY compares UTF-16 bytes there.
  *
  * From key GLOB 'a*' SQLite itself makes key >= 'a' AND key < 'b', and where it is
  * built so that GLOB looks into blobs, blobs are missing between these bounds. They
@@ -61,6 +62,27 @@ static int matches_blobs(lkv_table *table)
     return table->blobs_match != 0;
 }
 
+/* Whether the function that `op` calls is SQLite's. SQLite offers LIKE and GLOB by
+ * their names, and an application may have functions of its own under these: what they
+ * say of a key is not known. It may register one at any time, so that each plan asks.
+ */
+static int is_sqlites(sqlite3 *db, int op)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(db,
+                                "SELECT 1 FROM pragma_function_list WHERE NOT builtin "
+                                "AND name = ? COLLATE NOCASE AND narg IN (2, -1)",
+                                -1, &statement, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_text(statement, 1,
+                          op == SQLITE_INDEX_CONSTRAINT_LIKE ? "like" : "glob", -1,
+                          SQLITE_STATIC);
+        rc = sqlite3_step(statement);
+    }
+    sqlite3_finalize(statement);
+    return rc == SQLITE_DONE;
+}
+
 static int is_binary(sqlite3_index_info *info, int i)
 {
     return sqlite3_stricmp(sqlite3_vtab_collation(info, i), "BINARY") == 0;
@@ -103,7 +125,7 @@ static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *
     case SQLITE_INDEX_CONSTRAINT_LIKE:
     case SQLITE_INDEX_CONSTRAINT_GLOB:
         best->any_pattern = 1;
-        if (text && !is_utf16(table)) {
+        if (text && !is_utf16(table) && is_sqlites(table->db, at->op)) {
             best->pattern = i;
         }
         break;
