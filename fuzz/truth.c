@@ -77,6 +77,9 @@ static int tail_is_right(const truth *t, uint64_t *logical)
 static int runs_are_right(const truth *t, uint32_t first, uint32_t count, uint64_t tail)
 {
     uint64_t at = 0;
+    if (t->root.next_run < LKV_RUN_FIRST || t->root.next_run > LKV_RUN_LAST + 1) {
+        return 0;
+    }
     for (uint32_t i = first; i < first + count; i++) {
         lkv_run run;
         lkv_format_root_run(t->root_bytes, &t->root, i, &run);
@@ -96,6 +99,9 @@ static int runs_are_right(const truth *t, uint32_t first, uint32_t count, uint64
 static int parts_are_listed(const truth *t)
 {
     const lkv_root *root = &t->root;
+    if (root->next_part < LKV_PART_FIRST || root->next_part > LKV_RUN_FIRST) {
+        return 0;
+    }
     for (uint32_t i = 0; i < root->parts + root->pass.out; i++) {
         int open = root->pass.open && i + 1 == root->parts + root->pass.out;
         lkv_part part;
