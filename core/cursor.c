@@ -281,6 +281,7 @@ static int settle(lkv_cursor *cursor, int rc, lkv_error *err)
             cursor->undone = cursor->store->undone;
             return LKV_OK;
         }
+        cursor->dead++;
         rc = leave(cursor, err);
     }
     cursor->state = LKV_CURSOR_NOWHERE;
@@ -299,17 +300,27 @@ static int prepare(lkv_cursor *cursor, int forward, lkv_error *err)
     }
     cursor->forward = forward;
     cursor->state = LKV_CURSOR_NOWHERE;
+    cursor->dead = 0;
     return rc;
+}
+
+static int seek_sources(lkv_cursor *cursor, lkv_bytes key, enum lkv_seek how,
+                        lkv_error *err)
+{
+    int rc = LKV_OK;
+    for (uint32_t i = 0; i < cursor->count && rc == LKV_OK; i++) {
+        rc = seek_source(cursor, i, key, how, err);
+    }
+    if (rc == LKV_OK) {
+        choose(cursor);
+    }
+    return settle(cursor, rc, err);
 }
 
 static int go_to_end(lkv_cursor *cursor, int forward, lkv_error *err)
 {
-    int rc = prepare(cursor, forward, err);
-    if (rc != LKV_OK) {
-        return rc;
-    }
-    rc = forward ? lkv_base_first(&cursor->base, err)
-                 : lkv_base_last(&cursor->base, err);
+    int rc = forward ? lkv_base_first(&cursor->base, err)
+                     : lkv_base_last(&cursor->base, err);
     cursor->on[0] = rc == LKV_OK;
     for (uint32_t i = 1; i + 1 < cursor->count && rc >= 0; i++) {
         rc = forward ? lkv_run_first(&cursor->run[i - 1], err)
@@ -326,35 +337,51 @@ static int go_to_end(lkv_cursor *cursor, int forward, lkv_error *err)
     return settle(cursor, rc, err);
 }
 
+/* From `key` on; NULL: from the end that comes first. */
+static int seek(lkv_cursor *cursor, const lkv_bytes *key, enum lkv_seek how,
+                lkv_error *err)
+{
+    int forward = how == LKV_SEEK_GE || how == LKV_SEEK_GT, skipped;
+    lkv_gap *gap = &cursor->store->gap;
+    lkv_bytes from, found;
+    int rc = prepare(cursor, forward, err);
+
+    if (rc != LKV_OK) {
+        return rc;
+    }
+    skipped = lkv_gap_skip(gap, key, how, &from);
+    if (skipped < 0) {
+        return LKV_ABSENT;
+    }
+    if (skipped) {
+        rc = seek_sources(cursor, from, forward ? LKV_SEEK_GE : LKV_SEEK_LT, err);
+    } else if (key != NULL) {
+        rc = seek_sources(cursor, *key, how, err);
+    } else {
+        rc = go_to_end(cursor, forward, err);
+    }
+    if (rc >= 0 && cursor->dead > 0) {
+        found = rc == LKV_OK ? lkv_cursor_key(cursor) : (lkv_bytes){NULL, 0};
+        lkv_gap_note(gap, key, how, skipped, cursor->dead,
+                     rc == LKV_OK ? &found : NULL);
+    }
+    return rc;
+}
+
 int lkv_cursor_first(lkv_cursor *cursor, lkv_error *err)
 {
-    return go_to_end(cursor, 1, err);
+    return seek(cursor, NULL, LKV_SEEK_GE, err);
 }
 
 int lkv_cursor_last(lkv_cursor *cursor, lkv_error *err)
 {
-    return go_to_end(cursor, 0, err);
-}
-
-static int seek(lkv_cursor *cursor, lkv_bytes key, enum lkv_seek how, lkv_error *err)
-{
-    int rc = prepare(cursor, how == LKV_SEEK_GE || how == LKV_SEEK_GT, err);
-    if (rc != LKV_OK) {
-        return rc;
-    }
-    for (uint32_t i = 0; i < cursor->count && rc == LKV_OK; i++) {
-        rc = seek_source(cursor, i, key, how, err);
-    }
-    if (rc == LKV_OK) {
-        choose(cursor);
-    }
-    return settle(cursor, rc, err);
+    return seek(cursor, NULL, LKV_SEEK_LT, err);
 }
 
 int lkv_cursor_seek(lkv_cursor *cursor, lkv_bytes key, enum lkv_seek how,
                     lkv_error *err)
 {
-    return seek(cursor, key, how, err);
+    return seek(cursor, &key, how, err);
 }
 
 int lkv_cursor_find(lkv_cursor *cursor, lkv_bytes key, lkv_error *err)
@@ -399,6 +426,7 @@ static int go_on_in_memory(lkv_cursor *cursor, lkv_error *err)
 static int move(lkv_cursor *cursor, int forward, lkv_error *err)
 {
     enum lkv_seek how = forward ? LKV_SEEK_GT : LKV_SEEK_LT;
+    lkv_bytes key;
 
     cursor->store->log.views++; /* as in prepare() */
     switch (cursor->state) {
@@ -423,7 +451,8 @@ static int move(lkv_cursor *cursor, int forward, lkv_error *err)
     default:
         return LKV_ABSENT;
     }
-    return seek(cursor, (lkv_bytes){cursor->key, cursor->key_size}, how, err);
+    key = (lkv_bytes){cursor->key, cursor->key_size};
+    return seek(cursor, &key, how, err);
 }
 
 int lkv_cursor_next(lkv_cursor *cursor, lkv_error *err)

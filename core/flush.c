@@ -85,7 +85,7 @@ int lkv_flush_at(lkv_store *store, const lkv_tail *tail, uint64_t tail_at,
         runs->next_run++;
     }
     lkv_run_writer_free(&writer);
-    lkv_store_before_change(store);
+    lkv_store_before_move(store);
     lkv_memindex_clear(store->index);
     lkv_journal_clear(&store->journal); /* older marks make the index anew */
     store->flushes++;
@@ -177,7 +177,7 @@ static int end_merge(lkv_store *store, uint32_t i, const lkv_run *output,
     }
     COPY(runs->merge, old->merge, i);
     COPY(runs->merge + i, old->merge + i + 1, old->merges - i - 1);
-    lkv_store_before_change(store);
+    lkv_store_before_move(store);
     lkv_log_set_runs(&store->log, runs);
     return LKV_OK;
 }

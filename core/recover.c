@@ -79,6 +79,9 @@ static int stands(lkv_log *log, const lkv_end *own, lkv_error *err)
 static int apply(lkv_store *store, const lkv_record *record, lkv_loc loc)
 {
     lkv_place old;
+    if (record->kind != LKV_KIND_TOMBSTONE) {
+        lkv_gap_put(&store->gap, record->key);
+    }
     return lkv_memindex_put(store->index, record->key,
                             (lkv_place){loc, lkv_format_plain(record)}, &old);
 }
@@ -157,7 +160,7 @@ static int catch_up(lkv_store *store, const lkv_end *own, const lkv_end *end,
         lkv_store_before_change(store);
         lkv_memindex_clear(store->index);
     }
-    lkv_store_before_change(store);
+    lkv_store_before_move(store);
     store->undone++;
     log->storage->passing = 1;
     rc = check_headers(log, replay.scan.segment, err);

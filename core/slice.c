@@ -216,7 +216,7 @@ static int start_pass(lkv_store *store, lkv_error *err)
 static void before_change(void *arg)
 {
     lkv_store *store = arg;
-    lkv_store_before_change(store);
+    lkv_store_before_move(store);
     store->undone++; /* records move */
 }
 

@@ -30,6 +30,7 @@ int lkv_open(lkv_storage *storage, const lkv_os *os, lkv_store **out)
     memset(store, 0, sizeof(*store));
     store->flush_size = LKV_FLUSH_SIZE;
     store->auto_compact = LKV_AUTO_COMPACT;
+    store->gap.least = LKV_GAP_LEAST;
     lkv_log_init(&store->log, storage, os);
     lkv_journal_init(&store->journal, os);
     if (lkv_memindex_open(os, &store->index) != LKV_OK) {
@@ -271,7 +272,7 @@ static int note(lkv_store *store, lkv_bytes key, lkv_loc loc, size_t size)
 {
     lkv_place old;
     int rc;
-    lkv_store_before_change(store);
+    lkv_store_before_move(store);
     rc = lkv_memindex_put(store->index, key, (lkv_place){loc, (uint32_t)size}, &old);
     if (rc == LKV_OK) {
         lkv_journal_add(&store->journal, key, old);
@@ -293,6 +294,7 @@ int lkv_put(lkv_store *store, const lkv_row *row, lkv_error *err)
         rc = lkv_lookup(store, row->key, &had, err);
     }
     if (rc == LKV_OK) {
+        lkv_gap_put(&store->gap, row->key);
         rc = note(store, row->key, lkv_log_place(&store->log, row->tag), size);
     }
     if (rc != LKV_OK) {

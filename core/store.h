@@ -6,6 +6,7 @@
 #define LKV_STORE_H
 
 #include "compact.h"
+#include "gap.h"
 #include "journal.h"
 #include "log.h"
 #include "memindex.h"
@@ -57,6 +58,7 @@ struct lkv_store {
     lkv_cursor *cursors;
     lkv_cursor *spare; /* one that was closed, for the next that is opened, or NULL */
     lkv_memo memo;
+    lkv_gap gap;
 };
 
 struct lkv_cursor {
@@ -80,6 +82,7 @@ struct lkv_cursor {
     uint32_t count;  /* of sources */
     uint32_t best;   /* the newest source that has the row's key */
     uint32_t second; /* a source with the next key after it, or `count` */
+    uint32_t dead;   /* keys without a row that this move has passed */
     lkv_place place; /* the row's record when the cursor came */
     uint64_t undone; /* store->undone then */
     uint8_t *key;
@@ -148,12 +151,21 @@ void lkv_cursor_save_all(lkv_store *store);
 /* Frees the memory that is kept for the next cursor. */
 void lkv_cursor_free_spare(lkv_store *store);
 
-static inline void lkv_store_before_change(lkv_store *store)
+/* The index is about to change, and no row with it but those that lkv_gap_put() is told
+ * of. */
+static inline void lkv_store_before_move(lkv_store *store)
 {
     store->memo.known = 0;
     if (store->cursors != NULL) {
         lkv_cursor_save_all(store);
     }
+}
+
+/* Anything may be another from here on. */
+static inline void lkv_store_before_change(lkv_store *store)
+{
+    store->gap.known = 0;
+    lkv_store_before_move(store);
 }
 
 #endif
