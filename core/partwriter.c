@@ -63,8 +63,12 @@ static int take_last(lkv_part_writer *writer, lkv_log *log, lkv_error *err)
     lkv_base_init(&cursor, log, &one);
     rc = lkv_base_last(&cursor, err);
     if (rc == LKV_OK) {
+        lkv_place at = lkv_base_place(&cursor);
         lkv_bytes key = lkv_base_key(&cursor);
-        rc = append(&writer->last, writer->os, key.data, key.size);
+        rc = lkv_loc_offset(at.loc) + at.size + LKV_MOVED_SIZE == writer->part.size
+                 ? append(&writer->last, writer->os, key.data, key.size)
+                 : lkv_log_damage(err, writer->part.number, writer->part.size,
+                                  "a part under way does not end where the root says");
     } else if (rc == LKV_ABSENT) {
         rc = lkv_log_damage(err, writer->part.number, writer->part.size,
                             "a part under way has no records");
