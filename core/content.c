@@ -118,7 +118,7 @@ static int end_part(lkv_content *content, lkv_error *err)
 int lkv_content_add(lkv_content *content, const uint8_t *bytes,
                     const lkv_record *record, lkv_error *err)
 {
-    uint64_t most = (uint64_t)LKV_PART_FLUSHES * content->store->flush_size;
+    uint32_t most = lkv_part_most(content->store, content->bytes);
     uint8_t *to;
     int rc = LKV_OK;
 

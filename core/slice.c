@@ -109,6 +109,14 @@ uint64_t lkv_live_size(const lkv_store *store)
     return store->live_bytes + store->live_keys * LKV_MOVED_SIZE;
 }
 
+uint32_t lkv_part_most(const lkv_store *store, uint64_t live)
+{
+    uint64_t least = (uint64_t)LKV_PART_FLUSHES * store->flush_size;
+    uint64_t most = live / LKV_PART_SHARE;
+    most = most > LKV_PART_MOST ? LKV_PART_MOST : most;
+    return (uint32_t)(most > least ? most : least);
+}
+
 void lkv_auto_compact_fallback(lkv_store *store, unsigned fallback)
 {
     store->auto_compact = fallback;
@@ -233,8 +241,9 @@ static int work_on_pass(lkv_store *store, uint64_t budget, uint64_t *spent,
         return LKV_ABSENT;
     }
     if (store->compaction == NULL) {
-        rc = lkv_compaction_open(&store->log, LKV_PART_FLUSHES * store->flush_size,
-                                 &store->compaction, err);
+        rc =
+            lkv_compaction_open(&store->log, lkv_part_most(store, lkv_live_size(store)),
+                                &store->compaction, err);
     }
     if (rc == LKV_OK) {
         rc = lkv_compaction_step(store->compaction, budget, before_change, store, spent,

@@ -16,8 +16,12 @@
 #ifndef LKV_FLUSH_SIZE
 #define LKV_FLUSH_SIZE (256u << 10)
 #endif
-/* A part is ended before it would grow past so many times that. */
+/* A part is ended before it would grow past so many times that, or such a share of what
+ * is live: each is a file with another for its index where the storage has files, and
+ * stands in every root. */
 #define LKV_PART_FLUSHES 16u
+#define LKV_PART_SHARE 256u
+#define LKV_PART_MOST (256u << 20)
 
 /* Thousandths of the log that are dead when commits begin to compact it. */
 #define LKV_AUTO_COMPACT 500u
@@ -140,6 +144,8 @@ uint64_t lkv_work_left(const lkv_store *store);
 /* Bytes of the log, and of what they would be with nothing dead. */
 uint64_t lkv_log_bytes(const lkv_store *store);
 uint64_t lkv_live_size(const lkv_store *store);
+/* Bytes of a part of a store with so many that are live. */
+uint32_t lkv_part_most(const lkv_store *store, uint64_t live);
 
 /* The put at `loc`, which is of `key`. Valid and errors as lkv_get(). */
 LKV_MUST_CHECK int lkv_store_read(lkv_store *store, lkv_loc loc, lkv_bytes key,

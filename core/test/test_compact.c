@@ -410,11 +410,45 @@ static void memory_fails(void)
     failures(0, 1);
 }
 
+/* A store that is large for its parts' least size has larger ones, and no more of them.
+ */
+static void parts_grow(void)
+{
+    lkv_runs *runs;
+    fixture f;
+    open_small(&f, 512, 16); /* parts of 256 bytes at least */
+    f.storage->segment = 1 << 20;
+    for (int turn = 0; turn < 2; turn++) {
+        begin(f.store);
+        for (unsigned i = 0; i < 5000; i++) {
+            CHECK_INT(put_filler(f.store, key_name(i), 100, i), LKV_OK);
+        }
+        prepare_and_commit(f.store);
+        CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+        runs = f.store->log.runs;
+        CHECK(runs->parts > LKV_PART_SHARE / 2);
+        CHECK(runs->parts <= LKV_PART_SHARE * 11 / 10);
+    }
+    CHECK_INT(lkv_verify(f.store, NULL, NULL, &f.err), LKV_OK);
+    CHECK_SIZE(lkv_part_most(f.store, UINT64_MAX), LKV_PART_MOST);
+    CHECK_SIZE(lkv_part_most(f.store, 0), 256);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {
-    CASE(gives_back_what_is_dead), CASE(to_nothing),    CASE(keeps_revision_and_time),
-    CASE(slices_of_two_handles),   CASE(undone),        CASE(a_share_is_set),
-    CASE(under_a_cursor),          CASE(by_itself),     CASE(long_records),
-    CASE(long_transaction),        CASE(storage_fails), CASE(memory_fails),
+    CASE(gives_back_what_is_dead),
+    CASE(to_nothing),
+    CASE(keeps_revision_and_time),
+    CASE(slices_of_two_handles),
+    CASE(undone),
+    CASE(a_share_is_set),
+    CASE(under_a_cursor),
+    CASE(by_itself),
+    CASE(long_records),
+    CASE(parts_grow),
+    CASE(long_transaction),
+    CASE(storage_fails),
+    CASE(memory_fails),
 };
 
 int main(int argc, char **argv)
