@@ -56,8 +56,7 @@ static int fits(void *arg, const lkv_record *record, uint32_t offset)
     lkv_commit_record commit;
     (void)arg;
     (void)offset;
-    return (record->kind == LKV_KIND_PUT && !record->moved) ||
-           record->kind == LKV_KIND_TOMBSTONE ||
+    return record->kind == LKV_KIND_PUT || record->kind == LKV_KIND_TOMBSTONE ||
            lkv_format_parse_commit(record, &commit) == LKV_OK;
 }
 
@@ -112,7 +111,7 @@ static int leads_on(reader *r, uint32_t offset, lkv_error *err)
         if (rc == LKV_OK) {
             rc = lkv_survey_step(r->s);
         }
-        if (rc != LKV_OK || !fits(r, &record, offset)) {
+        if (rc != LKV_OK || !fits(r, &record, offset) || record.moved) {
             return rc == LKV_CORRUPT || rc == LKV_OK ? 0 : rc;
         }
         if (lkv_format_parse_commit(&record, &commit) == LKV_OK) {
@@ -128,6 +127,9 @@ static int believe(void *arg, const lkv_record *record, uint32_t offset, lkv_err
     reader *r = arg;
     int rc = CANNOT_TELL;
 
+    if (record->moved) { /* nobody writes it here: a copy of a part's */
+        return 0;
+    }
     if (record->kind != LKV_KIND_COMMIT) {
         rc = ask_run(r, record, offset, err);
         lkv_wreck_moved(&r->wreck);

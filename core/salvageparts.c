@@ -132,6 +132,7 @@ static int give_log(merge *m, lkv_error *err)
     uint64_t revision = 0;
     int64_t time_ms = 0;
     lkv_record record;
+    size_t size;
     int rc;
 
     if (!lkv_loc_live(loc)) {
@@ -149,12 +150,13 @@ static int give_log(merge *m, lkv_error *err)
         return rc;
     }
     s->record.size = 0;
-    if (lkv_buffer_reserve(&s->record, s->os, record.size + LKV_MOVED_SIZE) != LKV_OK) {
+    size = lkv_format_size(record.key, record.value) + LKV_MOVED_SIZE;
+    if (lkv_buffer_reserve(&s->record, s->os, size) != LKV_OK) {
         return LKV_NOMEM;
     }
     lkv_format_moved(s->record.bytes, record.tag, record.key, record.value, revision,
                      time_ms);
-    s->record.size = record.size + LKV_MOVED_SIZE;
+    s->record.size = size;
     return write_record(m, &record, err);
 }
 
