@@ -282,6 +282,7 @@ static int install(lkv_compaction *compaction, lkv_error *err)
         }
         take_list(compaction, runs);
         compaction->out_count = 0;
+        compaction->warm = 1;
     }
     return rc;
 }
@@ -340,11 +341,17 @@ static uint64_t written(const lkv_compaction *compaction)
                                                       : 0);
 }
 
+static uint64_t cost(const lkv_compaction *compaction)
+{
+    return written(compaction) + compaction->passed * LKV_COMPACTION_DEAD;
+}
+
 /* The next key. LKV_OK: there was none, and the pass is through. */
 static int work(lkv_compaction *compaction, lkv_error *err)
 {
     lkv_runs *runs = compaction->log->runs;
     uint32_t best = least(compaction);
+    uint64_t before = written(compaction);
     int rc = 0;
 
     if (best > compaction->inputs) {
@@ -361,6 +368,7 @@ static int work(lkv_compaction *compaction, lkv_error *err)
     if (rc == LKV_OK) {
         rc = add(compaction, best, err);
     }
+    compaction->passed += written(compaction) == before;
     if (rc == LKV_OK) {
         rc = move_past(compaction, best, err);
     }
@@ -372,7 +380,8 @@ int lkv_compaction_step(lkv_compaction *compaction, uint64_t budget,
                         lkv_error *err)
 {
     lkv_log *log = compaction->log;
-    uint64_t rollbacks = log->rollbacks, before = written(compaction);
+    uint64_t rollbacks = log->rollbacks, before = cost(compaction);
+    uint64_t had = written(compaction);
     lkv_runs *runs;
     int rc;
 
@@ -381,7 +390,10 @@ int lkv_compaction_step(lkv_compaction *compaction, uint64_t budget,
     before_change(arg);
     do {
         rc = work(compaction, err);
-    } while (rc == LKV_ABSENT && written(compaction) - before < budget);
+        compaction->warm |= written(compaction) > had;
+    } while (rc == LKV_ABSENT &&
+             (cost(compaction) - before < budget || !compaction->warm));
+    compaction->warm = 1;
     if (rollbacks != log->rollbacks) {
         return rc;
     }
@@ -399,7 +411,7 @@ int lkv_compaction_step(lkv_compaction *compaction, uint64_t budget,
             rc = paused == LKV_OK ? LKV_NOMEM : paused;
         }
     }
-    *spent = written(compaction) - before;
+    *spent = cost(compaction) - before;
     if (rc < 0) {
         forget(compaction);
     }

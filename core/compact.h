@@ -17,6 +17,9 @@
 #include "history.h"
 #include "part.h"
 
+#define LKV_COMPACTION_DEAD                                                            \
+    16u /* bytes that could be written in the time of a dead key */
+
 typedef struct lkv_compaction {
     lkv_log *log;
     lkv_runs *runs;           /* held: the list that it reads from */
@@ -29,6 +32,8 @@ typedef struct lkv_compaction {
     int writing; /* a part is open */
     lkv_part_writer writer;
     uint64_t written; /* bytes, of parts that are finished */
+    uint64_t passed;  /* keys of which nothing was written */
+    int warm;         /* a step was made, or this one changed what the root says */
     lkv_history history;
     lkv_base_cursor base;
     lkv_run *input; /* oldest first; copies */
@@ -50,11 +55,13 @@ LKV_MUST_CHECK int lkv_compaction_add(lkv_compaction *compaction, const lkv_part
 /* Whether the list's pass stands where `compaction` left it. */
 int lkv_compaction_fits(const lkv_compaction *compaction, const lkv_runs *runs);
 
-/* Writes about `budget` bytes. LKV_OK: the pass is through. LKV_ABSENT: there is more
- * to do. `*spent` bytes were written. The list changes; before it does, `before_change`
- * is called. Errors as above: the compaction is good for nothing but closing, and what
- * it wrote since the list changed last is forgotten, unless the storage's owner rolled
- * back.
+/* Writes about `budget` bytes; a key that is dead counts as LKV_COMPACTION_DEAD.
+ * LKV_OK: the pass is through. LKV_ABSENT: there is more to do. `*spent` is what it
+ * was. A first step goes on until something is written or a part is done, so that
+ * whoever makes one step and closes comes to an end, too. The list changes; before it
+ * does, `before_change` is called. Errors as above: the compaction is good for nothing
+ * but closing, and what it wrote since the list changed last is forgotten, unless the
+ * storage's owner rolled back.
  */
 LKV_MUST_CHECK int lkv_compaction_step(lkv_compaction *compaction, uint64_t budget,
                                        void (*before_change)(void *arg), void *arg,

@@ -435,6 +435,33 @@ static void parts_grow(void)
     fixture_close(&f);
 }
 
+/* Dead keys cost time, and a slice does not walk through any number of them. */
+static void slices_of_dead_keys(void)
+{
+    unsigned calls = 0;
+    fixture f;
+    open_small(&f, 512, 1 << 16);
+    f.storage->segment = 1 << 20;
+    begin(f.store);
+    for (unsigned i = 0; i < 5000; i++) {
+        CHECK_INT(put_filler(f.store, key_name(i), 30, i), LKV_OK);
+    }
+    prepare_and_commit(f.store);
+    f.store->flush_size = 256; /* parts of 4096 bytes */
+    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    begin(f.store);
+    for (unsigned i = 0; i < 4900; i++) {
+        CHECK_INT(delete_text(f.store, key_name(i)), LKV_OK);
+    }
+    prepare_and_commit(f.store);
+    while (compact(&f, 100 * LKV_COMPACTION_DEAD) > 0) {
+        calls++;
+    }
+    CHECK(calls > 40);
+    CHECK_INT(lkv_verify(f.store, NULL, NULL, &f.err), LKV_OK);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {
     CASE(gives_back_what_is_dead),
     CASE(to_nothing),
@@ -446,6 +473,7 @@ static const check_case cases[] = {
     CASE(by_itself),
     CASE(long_records),
     CASE(parts_grow),
+    CASE(slices_of_dead_keys),
     CASE(long_transaction),
     CASE(storage_fails),
     CASE(memory_fails),
