@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -130,14 +131,15 @@ static int lock_byte(void *ctx, int file, uint64_t byte, enum lkv_os_lock lock)
     return errno == EACCES ? EAGAIN : errno;
 }
 
+/* Without a descriptor, of which there may be none left. */
 static int stat_shared(const char *name, struct stat *about)
 {
-    int file = shm_open(name, O_RDONLY, 0);
-    int rc = file < 0 || fstat(file, about) != 0 ? errno : 0;
-    if (file >= 0) {
-        (void)close(file);
+    char path[sizeof(SHARED_MEMORY) + NAME_MAX + 1];
+    int size = snprintf(path, sizeof(path), SHARED_MEMORY "%s", name);
+    if (size < 0 || (size_t)size >= sizeof(path)) {
+        return ENAMETOOLONG;
     }
-    return rc;
+    return stat(path, about) == 0 ? 0 : errno;
 }
 
 static int same_file(void *ctx, int file, const char *path, int shared)

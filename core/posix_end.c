@@ -248,16 +248,19 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
 static int still_named(lkv_posix *posix, lkv_error *err)
 {
     int64_t now = posix->os->now_ms(posix->os->ctx);
+    int rc;
     if (posix->seen_named == now) {
         return LKV_OK;
     }
-    if (lkv_posix_same(posix) == 0) {
+    rc = lkv_posix_same(posix);
+    if (rc == 0) {
         posix->seen_named = now;
         return LKV_OK;
     }
     (void)posix->os->shared->lock(posix->os->ctx, posix->lock_file, LKV_POSIX_WRITER,
                                   LKV_OS_UNLOCK);
-    return lkv_posix_error(posix, err, LKV_READONLY, LKV_POSIX_GONE);
+    return rc == ESTALE ? lkv_posix_error(posix, err, LKV_READONLY, LKV_POSIX_GONE)
+                        : lkv_posix_failed(posix, err, rc, "find", "lock");
 }
 
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)

@@ -169,8 +169,13 @@ int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
         if (rc == LKV_OK) {
             rc = join(posix, err);
         }
-        if (rc == LKV_OK && lkv_posix_same(posix) == 0) {
-            return LKV_OK;
+        if (rc == LKV_OK) {
+            int same = lkv_posix_same(posix);
+            if (same == 0) {
+                return LKV_OK;
+            }
+            rc = same == ESTALE ? LKV_OK
+                                : lkv_posix_failed(posix, err, same, "find", "lock");
         }
         lkv_posix_leave(posix);
         if (rc != LKV_OK) {
@@ -277,7 +282,10 @@ static int make_lock(lkv_posix *posix, lkv_error *err)
 static int exclude(lkv_posix *posix, lkv_error *err)
 {
     int rc = lkv_posix_wait(posix, LKV_POSIX_OPENERS, LKV_OS_EXCLUDE, 0, err);
-    return rc == LKV_OK && lkv_posix_same(posix) != 0 ? LKV_MOVED : rc;
+    int same = rc == LKV_OK ? lkv_posix_same(posix) : 0;
+    return same == 0        ? rc
+           : same == ESTALE ? LKV_MOVED
+                            : lkv_posix_failed(posix, err, same, "find", "lock");
 }
 
 /* A file with page and locks that is too short, or zeros, was not finished: its maker

@@ -23,6 +23,7 @@ SQLITE_EXTENSION_INIT3
 typedef struct choice { /* the constraint to use for each role, or -1 */
     int equal, in, low, high, pattern, never;
     int any_pattern; /* whether there is one, usable for a range or not */
+    int foreign;     /* foreign_functions(); -1: not asked yet */
 } choice;
 
 int lkv_plan_utf16(lkv_table *table)
@@ -62,25 +63,37 @@ static int matches_blobs(lkv_table *table)
     return table->blobs_match != 0;
 }
 
-/* Whether the function that `op` calls is SQLite's. SQLite offers LIKE and GLOB by
- * their names, and an application may have functions of its own under these: what they
- * say of a key is not known. It may register one at any time, so that each plan asks.
- */
-static int is_sqlites(sqlite3 *db, int op)
+/* Whether LIKE (bit 0) and GLOB (bit 1) call functions that are not SQLite's. It offers
+ * them by their names, and an application may have functions of its own under these:
+ * what they say of a key is not known. It may register one at any time, so that each
+ * plan asks; in case of doubt they are not. */
+static int foreign_functions(sqlite3 *db)
 {
     sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(db,
-                                "SELECT 1 FROM pragma_function_list WHERE NOT builtin "
-                                "AND name = ? COLLATE NOCASE AND narg IN (2, -1)",
-                                -1, &statement, NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_text(statement, 1,
-                          op == SQLITE_INDEX_CONSTRAINT_LIKE ? "like" : "glob", -1,
-                          SQLITE_STATIC);
-        rc = sqlite3_step(statement);
+    int foreign = 0;
+    int rc = sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &statement, NULL);
+
+    while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(statement, 0);
+        int arguments = sqlite3_column_int(statement, 4);
+        if (sqlite3_column_int(statement, 1) == 0 &&
+            (arguments == 2 || arguments < 0)) {
+            foreign |= sqlite3_stricmp(name, "like") == 0   ? 1
+                       : sqlite3_stricmp(name, "glob") == 0 ? 2
+                                                            : 0;
+        }
+        rc = SQLITE_OK;
     }
     sqlite3_finalize(statement);
-    return rc == SQLITE_DONE;
+    return rc == SQLITE_DONE ? foreign : 3;
+}
+
+static int is_sqlites(sqlite3 *db, int op, choice *best)
+{
+    if (best->foreign < 0) {
+        best->foreign = foreign_functions(db);
+    }
+    return (best->foreign & (op == SQLITE_INDEX_CONSTRAINT_LIKE ? 1 : 2)) == 0;
 }
 
 static int is_binary(sqlite3_index_info *info, int i)
@@ -125,7 +138,7 @@ static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *
     case SQLITE_INDEX_CONSTRAINT_LIKE:
     case SQLITE_INDEX_CONSTRAINT_GLOB:
         best->any_pattern = 1;
-        if (text && !is_utf16(table) && is_sqlites(table->db, at->op)) {
+        if (text && !is_utf16(table) && is_sqlites(table->db, at->op, best)) {
             best->pattern = i;
         }
         break;
@@ -268,7 +281,7 @@ static void use_bounds(const lkv_table *table, sqlite3_index_info *info,
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 {
     lkv_table *table = lkv_table_of(base);
-    choice best = {-1, -1, -1, -1, -1, -1, 0};
+    choice best = {-1, -1, -1, -1, -1, -1, 0, -1};
     int argc = 0, plan = 0;
 
     for (int i = 0; i < info->nConstraint; i++) {

@@ -61,6 +61,7 @@ static void sqlites_own(void)
 static void of_the_application(const char *like, const char *glob, int arguments)
 {
     sqlite3 *db = open_table();
+    RUN(db, "CREATE TABLE pragma_function_list(name, builtin, narg)");
     give(db, like, arguments, ends_match);
     QUERY(db, KEYS "LIKE 'a%'" SORTED, "ab ba");
     QUERY(db, KEYS "GLOB 'a*'" SORTED, "ab");
