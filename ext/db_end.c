@@ -45,7 +45,8 @@ int lkv_db_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes root,
 }
 
 /* sqlite3_deserialize() puts an image in the place of a database, whose version may be
- * the same, and statements that were prepared before go on: such a version says nothing.
+ * the same, and statements that were prepared before go on: such a version says
+ * nothing.
  */
 static int is_image(const storage_db *db)
 {

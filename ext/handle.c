@@ -421,8 +421,8 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
     /* A mark of that number is left when SAVEPOINT failed in another table after this
      * one was told of it: SQLite does not take it back. */
     lkv_handle_release(handle, object, savepoint);
-    /* Without the look for nothing: each CREATE has savepoints, of which each table made
-     * before it hears. */
+    /* Without the look for nothing: each CREATE has savepoints, of which each table
+     * made before it hears. */
     if (handle->home == LKV_HOME_DATABASE && lkv_pending(handle->store)) {
         rc = lkv_handle_sync(handle, text);
         if (rc != SQLITE_OK || !counts(handle, object)) {

@@ -106,6 +106,7 @@ memindex format.h node.h
 end storage.h format.h
 mark log.h
 root log.h
+gap format.h
 journal memindex.h
 cursor store.h
 recover replay.h store.h torn.h
@@ -125,7 +126,7 @@ salvageparts salvage.h
 measure store.h
 verify rebuild.h runcheck.h store.h
 verifyparts partscan.h verify.h
-store compact.h journal.h log.h memindex.h merge.h
+store compact.h gap.h journal.h log.h memindex.h merge.h
 flush store.h
 slice store.h
 filter format.h
