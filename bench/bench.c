@@ -86,6 +86,8 @@ static const struct {
                              1.3, 1.3, 1.2},
     [SCAN_KEYS] = {"scan-keys", "loaded in key order: scan of keys alone, a row", "us",
                    0, 0, 0},
+    [QUEUE] = {"queue", "queue: the first row is taken, another put at the end", "us",
+               0, 0, 0},
     [INSERT_AUTO] = {"insert-auto", "single-row autocommit insert", "us", 0.6, 0.6,
                      0.25},
     [READ_AUTO] = {"read-auto", "autocommit point read", "us", 0.75, 0.75, 0.6},

@@ -148,6 +148,38 @@ static void fill_sorted(bench *b)
     bench_exec(b, "DROP TABLE keys");
 }
 
+static void step(bench *b, sqlite3_stmt *statement)
+{
+    if (sqlite3_step(statement) != SQLITE_DONE || sqlite3_changes(b->db) != 1) {
+        bench_fail(sqlite3_sql(statement), sqlite3_errmsg(b->db));
+    }
+    sqlite3_reset(statement);
+}
+
+/* A row is taken from the front and another put at the end, in transactions of 1,000:
+ * rows that are gone pile up in front of the first one. */
+static double run_queue(bench *b, uint64_t count)
+{
+    sqlite3_stmt *take =
+        bench_prepare(b, "DELETE FROM kv WHERE key=(SELECT min(key) FROM kv)");
+    sqlite3_stmt *put = bench_prepare(
+        b, "INSERT INTO kv(key, value) VALUES(printf('g%015x', ?1), zeroblob(100))");
+    double start = bench_clock();
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % 1000 == 0) {
+            bench_exec(b, i == 0 ? "BEGIN" : "COMMIT; BEGIN");
+        }
+        sqlite3_bind_int64(put, 1, (sqlite3_int64)i);
+        step(b, put);
+        step(b, take);
+    }
+    bench_exec(b, "COMMIT");
+    start = bench_clock() - start;
+    sqlite3_finalize(take);
+    sqlite3_finalize(put);
+    return start * 1e6 / (double)count;
+}
+
 void bench_scene_sorted(bench *b, const scene *s, double *r)
 {
     double took;
@@ -165,6 +197,7 @@ void bench_scene_sorted(bench *b, const scene *s, double *r)
         r[RANGE_SORTED_COMPACT] = bench_ranges(b, s->reads / 20);
         r[SCAN_SORTED_COMPACT] = bench_scan(b, ORDERED, b->keys);
     }
+    r[QUEUE] = run_queue(b, s->changes);
     bench_close(b);
 }
 

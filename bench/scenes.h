@@ -27,6 +27,7 @@ enum workload {
     SCAN_SORTED,
     SCAN_SORTED_COMPACT,
     SCAN_KEYS,
+    QUEUE,
     INSERT_AUTO,
     READ_AUTO,
     DURABLE,

@@ -17,8 +17,8 @@
 #include "history.h"
 #include "part.h"
 
-#define LKV_COMPACTION_DEAD                                                            \
-    16u /* bytes that could be written in the time of a dead key */
+/* Bytes that could be written in the time that a dead key takes. */
+#define LKV_COMPACTION_DEAD 16u
 
 typedef struct lkv_compaction {
     lkv_log *log;

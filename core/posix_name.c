@@ -110,8 +110,6 @@ static int status_of(int os_errno)
         return LKV_READONLY;
     case ENOMEM:
         return LKV_NOMEM;
-    case ESTALE:
-        return LKV_CANTOPEN;
     default:
         return LKV_IO;
     }
