@@ -390,9 +390,8 @@ int lkv_compaction_step(lkv_compaction *compaction, uint64_t budget,
     before_change(arg);
     do {
         rc = work(compaction, err);
-        compaction->warm |= written(compaction) > had;
-    } while (rc == LKV_ABSENT &&
-             (cost(compaction) - before < budget || !compaction->warm));
+    } while (rc == LKV_ABSENT && (cost(compaction) - before < budget ||
+                                  (!compaction->warm && written(compaction) == had)));
     compaction->warm = 1;
     if (rollbacks != log->rollbacks) {
         return rc;

@@ -33,7 +33,7 @@ typedef struct lkv_compaction {
     lkv_part_writer writer;
     uint64_t written; /* bytes, of parts that are finished */
     uint64_t passed;  /* keys of which nothing was written */
-    int warm;         /* a step was made, or this one changed what the root says */
+    int warm;         /* a step was made, or a part was done */
     lkv_history history;
     lkv_base_cursor base;
     lkv_run *input; /* oldest first; copies */

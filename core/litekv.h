@@ -209,10 +209,11 @@ void lkv_auto_compact_fallback(lkv_store *store, unsigned fallback);
 LKV_MUST_CHECK int lkv_set_auto_compact(lkv_store *store, unsigned share,
                                         lkv_error *err);
 
-/* Works on merging and compaction and writes about `budget` bytes, at least one record;
- * `*left` is what is still to be written, 0 when nothing is left to do. In a
- * transaction, of which it may prepare what was done so far; in files and shared memory
- * this must not have put or deleted anything yet. Errors: LKV_MISUSE, and as lkv_put().
+/* Works on merging and compaction and writes about `budget` bytes, where a dead key
+ * counts as 16, and passes at least one key; `*left` is what is still to be written, 0
+ * when nothing is left to do. In a transaction, of which it may prepare what was done
+ * so far; in files and shared memory this must not have put or deleted anything yet.
+ * Errors: LKV_MISUSE, and as lkv_put().
  */
 LKV_MUST_CHECK int lkv_compact(lkv_store *store, uint64_t budget, uint64_t *left,
                                lkv_error *err);
