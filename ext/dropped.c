@@ -136,13 +136,10 @@ static int begin(sqlite3_vtab *base)
 
 static int sync_one(lkv_handle *handle, lkv_registry *registry, task *with)
 {
+    (void)registry;
     /* Not those that are dropped: their changes will never be. */
-    for (const lkv_handle *at = registry->dropped; at != NULL; at = at->next) {
-        if (at == handle) {
-            return SQLITE_OK;
-        }
-    }
-    return lkv_handle_sync(handle, &with->text);
+    return lkv_handle_is_dropped(handle) ? SQLITE_OK
+                                         : lkv_handle_sync(handle, &with->text);
 }
 
 static int sync_all(sqlite3_vtab *base)

@@ -338,16 +338,14 @@ int lkv_handle_lock(lkv_handle *handle, const void *object, char **text)
     return rc;
 }
 
-/* Vtab objects from before the last change of the schema are still told of the end of
- * the transaction. Of a dropped table's the registry is who hears. */
-static int is_dropped(const lkv_handle *handle)
+int lkv_handle_is_dropped(const lkv_handle *handle)
 {
     return handle->registry == NULL && handle->kept;
 }
 
 void lkv_handle_commit(lkv_handle *handle)
 {
-    if (is_dropped(handle)) {
+    if (lkv_handle_is_dropped(handle)) {
         return;
     }
     if (lkv_in_transaction(handle->store)) {
@@ -359,7 +357,7 @@ void lkv_handle_commit(lkv_handle *handle)
 
 void lkv_handle_rollback(lkv_handle *handle)
 {
-    if (is_dropped(handle)) {
+    if (lkv_handle_is_dropped(handle)) {
         return;
     }
     lkv_rollback(handle->store);

@@ -121,6 +121,10 @@ int lkv_handle_enter(lkv_handle *handle, const void *object, char **text);
 /* After that, for a table outside of the database: takes the lock of a writer. */
 int lkv_handle_lock(lkv_handle *handle, const void *object, char **text);
 int lkv_handle_sync(lkv_handle *handle, char **text);
+/* Whether its table was dropped and may come back (dropped.c). Vtab objects from before
+ * the last change of the schema are still told of the end of the transaction, but of
+ * such a one the registry is who hears. */
+int lkv_handle_is_dropped(const lkv_handle *handle);
 void lkv_handle_commit(lkv_handle *handle);
 void lkv_handle_rollback(lkv_handle *handle);
 int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
