@@ -1,6 +1,6 @@
 /*
  * test_commit.c - transactions that are vetoed after xSync, handles that are not told
- * of their begin, and many tables in one transaction.
+ * of their begin, many tables in one transaction, and functions without one.
  */
 #include "check.h"
 
@@ -236,6 +236,40 @@ static void many_creates(void)
     check_remove("commit.db");
 }
 
+/* Hands its argument on, and another connection has committed something. */
+static void pass_on(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    sqlite3 *other = sqlite3_user_data(context);
+    (void)argc;
+    if (sqlite3_exec(other, "INSERT INTO kv VALUES(9, 'other')", NULL, NULL, NULL) ==
+        SQLITE_OK) {
+        sqlite3_result_value(context, argv[0]);
+    } else {
+        sqlite3_result_error(context, sqlite3_errmsg(other), -1);
+    }
+}
+
+/* Outside of a transaction each function that a SELECT calls is one by itself. */
+static void functions_of_a_select(void)
+{
+    static const char give_and_take[] =
+        "SELECT litekv_deserialize('kv', pass_on(litekv_serialize('kv')))";
+    sqlite3 *db = check_open("commit.db"), *other;
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 'one')");
+    other = check_open("commit.db");
+    CHECK(sqlite3_create_function(db, "pass_on", 1, SQLITE_UTF8, other, pass_on, NULL,
+                                  NULL) == SQLITE_OK);
+    RUN(db, give_and_take);
+    QUERY(other, "SELECT group_concat(key) FROM kv", "1"); /* 9 was replaced too */
+    RUN(db, "BEGIN IMMEDIATE");
+    FAIL(db, give_and_take, SQLITE_ERROR, "database is locked");
+    RUN(db, "COMMIT");
+    QUERY(other, "SELECT group_concat(key) FROM kv", "1");
+    check_close(other);
+    check_close(db);
+    check_remove("commit.db");
+}
+
 int main(void)
 {
     check_begin();
@@ -244,5 +278,6 @@ int main(void)
     other_sync(1);
     without_begin();
     many_creates();
+    functions_of_a_select();
     return check_end();
 }

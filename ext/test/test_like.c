@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Whether the pattern's last letter is the first one of the key, or the other way. */
+/* Whether the pattern begins with the key's first letter, or with its last one. */
 static void ends_match(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
     const char *pattern = (const char *)sqlite3_value_text(argv[0]);
@@ -55,6 +55,8 @@ static void sqlites_own(void)
     plan(db, "GLOB", 1);
     RUN(db, "PRAGMA case_sensitive_like = ON");
     QUERY(db, KEYS "LIKE 'a%'" SORTED, "ab");
+    plan(db, "LIKE", 0);
+    plan(db, "GLOB", 1);
     check_close(db);
 }
 
