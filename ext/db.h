@@ -37,6 +37,7 @@ typedef struct storage_db {
     char *schema, *table;
     sqlite3_stmt *statements[LKV_DB_STATEMENTS];
     lkv_cache *cache;
+    sqlite3_int64 cached_to;        /* no block of a segment above it is in the cache */
     uint32_t full_segment, full_to; /* blocks that end at or below it are settled */
     sqlite3_int64 greatest;         /* id written since the lock was taken */
 

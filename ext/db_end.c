@@ -98,6 +98,20 @@ static int check_place(storage_db *db, const lkv_end *end, sqlite3_int64 id,
     return stands(end, id, size, block) ? LKV_OK : LKV_CORRUPT;
 }
 
+/* Whether the log still holds the commit that the handle stands on must be read from
+ * the table: the cache may tell of another past. Nothing is cached there as a rule. */
+static void doubt_segments(storage_db *db)
+{
+    uint32_t offset = db->end.offset, back = 2 * LKV_END_SIZE;
+    sqlite3_int64 first =
+        lkv_db_block_id(db, db->end.segment, offset < back ? 0 : offset - back);
+    if (db->cached_to >= first) {
+        lkv_cache_drop(db->cache, (uint64_t)first,
+                       ((uint64_t)LKV_PART_FIRST << 32) - 1);
+        db->cached_to = first - 1;
+    }
+}
+
 /* Takes a newly read row as the last one of the log. */
 static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end,
                      lkv_error *err)
@@ -122,13 +136,7 @@ static int take_last(storage_db *db, sqlite3_stmt *statement, lkv_end *end,
                    : rc;
     }
     if (db->end_known && memcmp(end, &db->end, sizeof(*end)) != 0) {
-        /* Whether the log still holds the commit that the handle stands on must be read
-         * from the table: the cache may tell of another past. */
-        uint32_t offset =
-            db->end.offset < 2 * LKV_END_SIZE ? 0 : db->end.offset - 2 * LKV_END_SIZE;
-        lkv_cache_drop(db->cache,
-                       (uint64_t)lkv_db_block_id(db, db->end.segment, offset),
-                       ((uint64_t)LKV_RUN_FIRST << 32) - 1);
+        doubt_segments(db);
     }
     db->end = *end;
     db->end_known = db->end_stands = 1;

@@ -134,6 +134,9 @@ static int block_of(storage_db *db, uint32_t object, uint64_t start, lkv_bytes *
             rc = pass(db, id, row, view);
         } else {
             rc = lkv_cache_put(db->cache, (uint64_t)id, row, view);
+            if (object < LKV_PART_FIRST && id > db->cached_to) {
+                db->cached_to = id;
+            }
         }
         sqlite3_reset(statement);
         return rc;
