@@ -13,6 +13,7 @@ typedef struct lkv_table {
     char *schema, *name;
     lkv_declaration declaration;
     lkv_handle *handle;
+    int takes_part;  /* in SQLite's transaction, whose end it will be told of */
     int utf16;       /* whether the database's text is UTF-16; -1 before it was asked */
     int blobs_match; /* whether LIKE and GLOB look into blobs; -1 as well */
     lkv_key key, old_key;

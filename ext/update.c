@@ -261,6 +261,9 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
 
     /* SQLite makes it last_insert_rowid(), which a table without rowid leaves alone. */
     *rowid = sqlite3_last_insert_rowid(table->db);
+    if (!table->takes_part) { /* a function ended the transaction of this statement */
+        return SQLITE_ABORT_ROLLBACK;
+    }
     of.has_old = argc == 1 || sqlite3_value_type(argv[0]) != SQLITE_NULL;
     of.on_conflict = sqlite3_vtab_on_conflict(table->db);
     if (argc > 1 &&

@@ -160,6 +160,7 @@ static int create(sqlite3 *db, void *registry, int argc, const char *const *argv
     }
     if (rc == SQLITE_OK) { /* a part of the transaction from here on, without xBegin */
         rc = lkv_handle_enter(table->handle, &table->base, text);
+        table->takes_part = 1;
     }
     if (rc != SQLITE_OK && table != NULL) {
         lkv_handle_detach(table->handle);
@@ -292,6 +293,7 @@ static int begin(sqlite3_vtab *base)
     if (rc == SQLITE_OK) {
         rc = lkv_handle_lock(lkv_table_of(base)->handle, base, &text);
     }
+    lkv_table_of(base)->takes_part = rc == SQLITE_OK;
     return lkv_table_error(lkv_table_of(base), rc, text);
 }
 
@@ -304,12 +306,14 @@ static int sync_table(sqlite3_vtab *base)
 
 static int commit(sqlite3_vtab *base)
 {
+    lkv_table_of(base)->takes_part = 0;
     lkv_handle_commit(lkv_table_of(base)->handle);
     return SQLITE_OK;
 }
 
 static int rollback(sqlite3_vtab *base)
 {
+    lkv_table_of(base)->takes_part = 0;
     lkv_handle_rollback(lkv_table_of(base)->handle);
     return SQLITE_OK;
 }
