@@ -56,6 +56,23 @@ static int is_image(const storage_db *db)
            vfs == NULL || strcmp(vfs->zName, "memdb") == 0;
 }
 
+/* Whether another connection shares SQLite's cache: it may show this one what it has
+ * not committed, and keeps it from what it reads by locks on tables. Each statement
+ * must read then. SQLite tells by the share of the cache's memory that falls to a
+ * connection. */
+static int is_shared(storage_db *db)
+{
+    int all = 0, share = 0, most;
+    if (!db->shared &&
+        sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED, &all, &most, 0) ==
+            SQLITE_OK &&
+        sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED_SHARED, &share, &most,
+                          0) == SQLITE_OK) {
+        db->shared = share != all;
+    }
+    return db->shared;
+}
+
 static int data_version(storage_db *db, unsigned *version)
 {
     return !is_image(db) &&
@@ -159,6 +176,7 @@ int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
         *end = db->end;
         return LKV_OK;
     }
+    known = known && !is_shared(db);
     db->end_fresh = 0;
     db->tail_id = 0;
     rc = lkv_db_prepare(db, LKV_DB_LAST, &statement);
@@ -223,7 +241,7 @@ int lkv_db_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err)
 void lkv_storage_db_committed(lkv_storage *storage)
 {
     storage_db *db = self(storage);
-    if (db->end_stands && data_version(db, &db->end_version)) {
+    if (db->end_stands && !is_shared(db) && data_version(db, &db->end_version)) {
         db->end_fresh = 1;
     }
 }

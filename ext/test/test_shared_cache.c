@@ -1,0 +1,67 @@
+/*
+ * test_shared_cache.c - connections that share SQLite's cache keep each other from the
+ * table as from an ordinary one, and nothing is taken for committed that another one
+ * rolls back.
+ */
+#include "check.h"
+
+#include <string.h>
+
+#define SHARED "file:shared?mode=memory&cache=shared"
+
+static const char *const tables[] = {
+    "CREATE VIRTUAL TABLE kv USING litekv",
+    "CREATE TABLE kv(key PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
+};
+
+#define FILL                                                                           \
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "  \
+    "INSERT INTO kv SELECT i, 'old' FROM n"
+#define ALL "SELECT count(*), count(DISTINCT value), max(value) FROM kv"
+
+/* What one has read stays as it is until its transaction ends. */
+static void one_snapshot(const char *table)
+{
+    sqlite3 *a = check_open(SHARED), *b = check_open(SHARED);
+    RUN(a, table);
+    RUN(a, "INSERT INTO kv VALUES(1, 100), (2, 100)");
+    RUN(b, "BEGIN");
+    QUERY(b, "SELECT sum(value) FROM kv", "200");
+    FAIL(a, "UPDATE kv SET value = 0 WHERE key = 1", SQLITE_LOCKED_SHAREDCACHE, "");
+    QUERY(b, "SELECT sum(value) FROM kv", "200");
+    RUN(b, "COMMIT");
+    RUN(a, "UPDATE kv SET value = 0 WHERE key = 1");
+    QUERY(b, "SELECT sum(value) FROM kv", "100");
+    RUN(a, "DROP TABLE kv");
+    check_close(b);
+    check_close(a);
+}
+
+/* A dirty read is one, and is forgotten with what it read. */
+static void read_uncommitted(const char *table)
+{
+    sqlite3 *a = check_open(SHARED), *b = check_open(SHARED);
+    RUN(a, table);
+    RUN(a, FILL);
+    RUN(b, "PRAGMA read_uncommitted = ON");
+    RUN(a, "BEGIN; UPDATE kv SET value = 'dirty'; SAVEPOINT x");
+    QUERY(b, ALL, "3000,1,dirty");
+    RUN(a, "ROLLBACK");
+    QUERY(b, ALL, "3000,1,old");
+    RUN(b, "INSERT INTO kv VALUES('b', 'one')");
+    QUERY(b, ALL, "3001,2,one");
+    QUERY(a, ALL, "3001,2,one");
+    RUN(a, "DROP TABLE kv");
+    check_close(b);
+    check_close(a);
+}
+
+int main(void)
+{
+    check_begin();
+    for (int i = 0; i < 2; i++) {
+        one_snapshot(tables[i]);
+        read_uncommitted(tables[i]);
+    }
+    return check_end();
+}
