@@ -30,11 +30,11 @@ int lkv_plan_utf16(lkv_table *table)
 {
     sqlite3_stmt *statement = NULL;
     if (table->utf16 < 0) {
-        if (sqlite3_prepare_v2(table->db, "PRAGMA encoding", -1, &statement, NULL) ==
-                SQLITE_OK &&
-            sqlite3_step(statement) == SQLITE_ROW) {
-            const char *name = (const char *)sqlite3_column_text(statement, 0);
-            table->utf16 = name == NULL ? -1 : sqlite3_strnicmp(name, "UTF-16", 6) == 0;
+        if (sqlite3_prepare_v2(table->db, "SELECT CAST('a' AS BLOB)", -1, &statement,
+                               NULL) == SQLITE_OK &&
+            sqlite3_step(statement) == SQLITE_ROW &&
+            sqlite3_column_bytes(statement, 0) > 0) {
+            table->utf16 = sqlite3_column_bytes(statement, 0) > 1;
         }
         sqlite3_finalize(statement);
     }

@@ -55,6 +55,34 @@ static void authorizer(void)
     check_close(db);
 }
 
+static int no_pragma(void *arg, int action, const char *a, const char *b, const char *c,
+                     const char *d)
+{
+    (void)arg;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return action == SQLITE_PRAGMA ? SQLITE_DENY : SQLITE_OK;
+}
+
+/* What an ordinary table needs no PRAGMA for, litekv does without one. */
+static void pragmas_denied(const char *encoding)
+{
+    sqlite3 *db = check_open("denied.db");
+    RUN(db, encoding);
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv(key TEXT, value)");
+    check_close(db);
+    db = check_open("denied.db");
+    sqlite3_set_authorizer(db, no_pragma, NULL);
+    RUN(db, "INSERT INTO kv VALUES('a', 1), ('b', 2), ('c', 3)");
+    RUN(db, "UPDATE kv SET value = 4 WHERE key = 'b'; DELETE FROM kv WHERE key = 'c'");
+    QUERY(db, "SELECT value FROM kv WHERE key > 'a' ORDER BY key", "4");
+    QUERY(db, "SELECT value FROM kv WHERE key LIKE 'A%'", "1");
+    check_close(db);
+    check_remove("denied.db");
+}
+
 static void module_gone(void)
 {
     static const char *kept[] = {"litekv", NULL};
@@ -182,6 +210,8 @@ int main(void)
     signal(SIGXFSZ, SIG_IGN);
     check_begin();
     authorizer();
+    pragmas_denied("PRAGMA encoding = 'UTF-8'");
+    pragmas_denied("PRAGMA encoding = 'UTF-16le'");
     module_gone();
     full();
     exported();
