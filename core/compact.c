@@ -11,13 +11,25 @@
 
 /* The list */
 
+/* Parts that leave the list become garbage. */
+static void leave(const lkv_compaction *compaction, const lkv_part *part,
+                  uint32_t count, lkv_gone *out)
+{
+    uint32_t block = compaction->log->storage->block;
+    for (; count > 0; count--, part++) {
+        *out++ = (lkv_gone){part->number, (part->size + block - 1) / block};
+        *out++ = (lkv_gone){part->index, part->blocks};
+    }
+}
+
 /* A list with the pass as it stands: `installs` puts the finished parts among the
- * others, in the place of the one whose keys were gone past; no part is open then. */
+ * others, in the place of those whose keys were gone past; no part is open then. */
 static lkv_runs *next_list(const lkv_compaction *compaction, int installs)
 {
     const lkv_runs *old = compaction->log->runs;
     uint32_t next = old->pass.next, outs = compaction->out_count;
-    uint32_t replaced = installs && next < old->parts;
+    uint32_t left = old->parts - next, done = compaction->crossed + 1;
+    uint32_t replaced = !installs ? 0 : done < left ? done : left;
     uint32_t open = (uint32_t)compaction->writing;
     lkv_runs like = *old, *runs;
     lkv_part *to;
@@ -51,13 +63,7 @@ static lkv_runs *next_list(const lkv_compaction *compaction, int installs)
     COPY(runs->run, old->run, old->count);
     COPY(runs->merge, old->merge, old->merges);
     COPY(runs->garbage, old->garbage, old->gone);
-    if (replaced) {
-        const lkv_part *part = &old->part[next];
-        uint32_t block = compaction->log->storage->block;
-        runs->garbage[old->gone] =
-            (lkv_gone){part->number, (part->size + block - 1) / block};
-        runs->garbage[old->gone + 1] = (lkv_gone){part->index, part->blocks};
-    }
+    leave(compaction, old->part + next, replaced, runs->garbage + old->gone);
     return runs;
 }
 
@@ -269,7 +275,7 @@ static int move_past(lkv_compaction *compaction, uint32_t best, lkv_error *err)
     return rc == LKV_OK ? step(compaction, best, err) : rc;
 }
 
-/* The finished parts take the place of the old one whose keys are all done. */
+/* The finished parts take the place of the old ones whose keys are all done. */
 static int install(lkv_compaction *compaction, lkv_error *err)
 {
     lkv_runs *runs;
@@ -281,7 +287,8 @@ static int install(lkv_compaction *compaction, lkv_error *err)
             return LKV_NOMEM;
         }
         take_list(compaction, runs);
-        compaction->out_count = 0;
+        compaction->out_count = compaction->crossed = 0;
+        compaction->got = 0;
         compaction->warm = 1;
     }
     return rc;
@@ -346,29 +353,61 @@ static uint64_t cost(const lkv_compaction *compaction)
     return written(compaction) + compaction->passed * LKV_COMPACTION_DEAD;
 }
 
+/* Whether the open part goes on with the keys of the next old part: it is short, and
+ * got something of this one, so that whoever takes the pass up comes behind it; and not
+ * too much waits for it, which goes on taking space. */
+static int joins(const lkv_compaction *compaction)
+{
+    const lkv_runs *runs = compaction->log->runs;
+    const lkv_part *part = &runs->part[runs->pass.next];
+    uint64_t waits = 0;
+    for (uint32_t i = 0; i <= compaction->crossed + 1; i++) {
+        waits += part[i].size;
+    }
+    return compaction->writing && compaction->got &&
+           compaction->writer.part.size < compaction->most / 2 &&
+           waits <= (uint64_t)LKV_COMPACTION_WAITS * compaction->most;
+}
+
+/* Goes past the ends of old parts that lie before `key`. LKV_ABSENT: parts were
+ * installed. */
+static int cross(lkv_compaction *compaction, lkv_bytes key, lkv_error *err)
+{
+    lkv_runs *runs = compaction->log->runs;
+    int rc = 1;
+
+    while (rc == 1 && runs->pass.next + compaction->crossed + 1 < runs->parts) {
+        rc = lkv_base_reaches(compaction->log, runs,
+                              runs->pass.next + compaction->crossed + 1, key, err);
+        if (rc == 1 && !joins(compaction)) {
+            rc = install(compaction, err);
+            return rc == LKV_OK ? LKV_ABSENT : rc;
+        }
+        if (rc == 1) {
+            compaction->crossed++;
+            compaction->got = 0;
+        }
+    }
+    return rc < 0 ? rc : LKV_OK;
+}
+
 /* The next key. LKV_OK: there was none, and the pass is through. */
 static int work(lkv_compaction *compaction, lkv_error *err)
 {
-    lkv_runs *runs = compaction->log->runs;
     uint32_t best = least(compaction);
     uint64_t before = written(compaction);
-    int rc = 0;
+    int rc;
 
     if (best > compaction->inputs) {
         return finish(compaction, err);
     }
-    if (runs->pass.next + 1 < runs->parts) {
-        rc = lkv_base_reaches(compaction->log, runs, runs->pass.next + 1,
-                              source_key(compaction, best), err);
+    rc = cross(compaction, source_key(compaction, best), err);
+    if (rc != LKV_OK) {
+        return rc;
     }
-    if (rc == 1) {
-        rc = install(compaction, err);
-        return rc == LKV_OK ? LKV_ABSENT : rc;
-    }
-    if (rc == LKV_OK) {
-        rc = add(compaction, best, err);
-    }
+    rc = add(compaction, best, err);
     compaction->passed += written(compaction) == before;
+    compaction->got |= written(compaction) != before;
     if (rc == LKV_OK) {
         rc = move_past(compaction, best, err);
     }

@@ -3,8 +3,10 @@
  *
  * A pass takes in the log below a place where a segment and a commit end: it merges the
  * base and the runs of that log, in the order of their keys, into new parts. When it
- * has gone past the keys of an old part, the new ones take its place; when it is
- * through, the segments and runs below its place leave the root. What others append
+ * has gone past the keys of an old part, the new ones take its place, unless the last
+ * one is still short: then it goes on with the keys of the next old part, and both are
+ * replaced at once. When the pass is through, the segments and runs below its place
+ * leave the root. What others append
  * meanwhile stays as it is. At any time the base, and the log listed after it, give the
  * same content: a new part holds what the base and all of that log make of its keys,
  * and replaying that log over it changes nothing.
@@ -19,6 +21,8 @@
 
 /* Bytes that could be written in the time that a dead key takes. */
 #define LKV_COMPACTION_DEAD 16u
+/* Parts of full length that one short part may keep from being replaced. */
+#define LKV_COMPACTION_WAITS 4u
 
 typedef struct lkv_compaction {
     lkv_log *log;
@@ -29,7 +33,9 @@ typedef struct lkv_compaction {
     uint32_t next_part, next_run;
     lkv_part *outs; /* finished and not yet among the parts */
     uint32_t out_count, out_room;
-    int writing; /* a part is open */
+    int writing;      /* a part is open */
+    uint32_t crossed; /* old parts from pass.next on whose keys are all gone past */
+    int got;          /* something was written of the keys of the old part after them */
     lkv_part_writer writer;
     uint64_t written; /* bytes, of parts that are finished */
     uint64_t passed;  /* keys of which nothing was written */

@@ -96,6 +96,25 @@ static int go_to_first(lkv_compaction *compaction, lkv_error *err)
     return rc < 0 ? rc : LKV_OK;
 }
 
+/* Goes on behind `key`, the last one that was written: the old parts that end before it
+ * are done, and it is of the one after them. */
+static int go_on(lkv_compaction *compaction, lkv_bytes key, lkv_error *err)
+{
+    lkv_runs *runs = compaction->runs;
+    int rc = seek_all(compaction, key, LKV_SEEK_GT, err);
+    compaction->got = 1;
+    while (rc == LKV_OK && runs->pass.next + compaction->crossed + 1 < runs->parts) {
+        rc = lkv_base_reaches(compaction->log, runs,
+                              runs->pass.next + compaction->crossed + 1, key, err);
+        if (rc != 1) {
+            return rc;
+        }
+        compaction->crossed++;
+        rc = LKV_OK;
+    }
+    return rc;
+}
+
 /* After the last key of what was written of a part's range; or else, when all before
  * the next old part is done, from that one's first key on. */
 static int position(lkv_compaction *compaction, lkv_error *err)
@@ -107,10 +126,10 @@ static int position(lkv_compaction *compaction, lkv_error *err)
     int rc;
 
     if (compaction->writing) {
-        return seek_all(
+        return go_on(
             compaction,
             (lkv_bytes){compaction->writer.last.bytes, compaction->writer.last.size},
-            LKV_SEEK_GT, err);
+            err);
     }
     if (compaction->out_count > 0) {
         last.part = &compaction->outs[compaction->out_count - 1];
@@ -125,7 +144,9 @@ static int position(lkv_compaction *compaction, lkv_error *err)
     lkv_base_init(&at, compaction->log, &last);
     rc = how == LKV_SEEK_GE ? lkv_base_first(&at, err) : lkv_base_last(&at, err);
     if (rc == LKV_OK) {
-        rc = seek_all(compaction, lkv_base_key(&at), how, err);
+        rc = compaction->out_count > 0
+                 ? go_on(compaction, lkv_base_key(&at), err)
+                 : seek_all(compaction, lkv_base_key(&at), how, err);
     }
     lkv_base_free(&at);
     return rc;

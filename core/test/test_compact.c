@@ -462,6 +462,62 @@ static void slices_of_dead_keys(void)
     fixture_close(&f);
 }
 
+/* Parts of which little is left become fewer, whoever goes on with the pass. */
+static void joined_by(unsigned handles)
+{
+    static char want[1 << 16];
+    lkv_store *other[3];
+    unsigned slices = 0;
+    uint32_t had;
+    fixture f;
+    open_small(&f, 512, 256); /* parts of 4096 bytes */
+    f.storage->segment = 1 << 20;
+    begin(f.store);
+    for (unsigned i = 0; i < 2000; i++) {
+        CHECK_INT(put_filler(f.store, key_name(i), 30, i), LKV_OK);
+    }
+    prepare_and_commit(f.store);
+    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    had = f.store->log.runs->parts;
+    begin(f.store);
+    for (unsigned i = 0; i < 2000; i++) {
+        if (i % 20 != 0) {
+            CHECK_INT(delete_text(f.store, key_name(i)), LKV_OK);
+        }
+    }
+    prepare_and_commit(f.store);
+    snprintf(want, sizeof(want), "%s", contents(f.store));
+    for (unsigned i = 0; i < handles; i++) {
+        CHECK_INT(lkv_open(f.storage, &f.os.os, &other[i]), LKV_OK);
+        other[i]->auto_compact = 0;
+        other[i]->flush_size = 256;
+    }
+    for (uint64_t left = 1; left > 0 && check_failures() == 0; slices++) {
+        lkv_store *own = f.store;
+        f.store = handles > 0 ? other[slices % handles] : own;
+        left = compact(&f, 1000);
+        f.store = own;
+        CHECK_INT(lkv_refresh(own, &f.err), LKV_OK);
+        if (slices % 10 == 0 || left == 0) {
+            check_contents(&f, want);
+        }
+    }
+    CHECK(slices > 12);
+    CHECK(f.store->log.runs->parts <= had / (LKV_COMPACTION_WAITS - 1));
+    CHECK_INT(lkv_verify(f.store, NULL, NULL, &f.err), LKV_OK);
+    for (unsigned i = 0; i < handles; i++) {
+        lkv_close(other[i]);
+    }
+    fixture_close(&f);
+}
+
+static void parts_are_joined(void)
+{
+    for (unsigned handles = 0; handles <= 3; handles++) {
+        joined_by(handles);
+    }
+}
+
 static const check_case cases[] = {
     CASE(gives_back_what_is_dead),
     CASE(to_nothing),
@@ -474,6 +530,7 @@ static const check_case cases[] = {
     CASE(long_records),
     CASE(parts_grow),
     CASE(slices_of_dead_keys),
+    CASE(parts_are_joined),
     CASE(long_transaction),
     CASE(storage_fails),
     CASE(memory_fails),

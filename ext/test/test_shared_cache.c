@@ -32,7 +32,11 @@ static void one_snapshot(const char *table)
     RUN(b, "COMMIT");
     RUN(a, "UPDATE kv SET value = 0 WHERE key = 1");
     QUERY(b, "SELECT sum(value) FROM kv", "100");
-    RUN(a, "DROP TABLE kv");
+    RUN(a, "BEGIN"); /* after its own commit */
+    QUERY(a, "SELECT sum(value) FROM kv", "100");
+    FAIL(b, "UPDATE kv SET value = 5", SQLITE_LOCKED_SHAREDCACHE, "");
+    QUERY(a, "SELECT sum(value) FROM kv", "100");
+    RUN(a, "COMMIT; DROP TABLE kv");
     check_close(b);
     check_close(a);
 }
