@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define SPARE (64u << 10) /* bytes that an object may have room for beyond its own */
+
 typedef struct object {
     struct object *next;
     uint32_t number;
@@ -99,11 +101,24 @@ static int write_object(lkv_storage *storage, uint32_t number, uint64_t offset,
     return LKV_OK;
 }
 
+/* What a large transaction took goes back when it is undone. */
+static void give_back(const storage_mem *mem, object *at)
+{
+    size_t enough = at->size * 2 + SPARE;
+    uint8_t *moved;
+    if (at->capacity > 2 * enough) {
+        moved = lkv_os_resize(mem->os, at->bytes, enough);
+        at->bytes = moved == NULL ? at->bytes : moved;
+        at->capacity = moved == NULL ? at->capacity : enough;
+    }
+}
+
 static void rewind_object(lkv_storage *storage, uint32_t number, uint64_t offset)
 {
     object *at = find(self(storage), number); /* there is no object 0, and no cache */
     if (at != NULL && at->size > offset) {
         at->size = (size_t)offset;
+        give_back(self(storage), at);
     }
 }
 

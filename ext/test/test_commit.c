@@ -105,7 +105,7 @@ static void goes_on(sqlite3 *db, const char *expected)
 static const char *const work[] = {
     "INSERT INTO kv VALUES(2, 2)",
     "INSERT INTO kv VALUES(2, 2); SAVEPOINT s; INSERT INTO kv VALUES(3, 3);"
-    "ROLLBACK TO s; INSERT INTO kv VALUES(4, 4); DELETE FROM kv WHERE key = 1",
+    "ROLLBACK TO s; INSERT INTO kv VALUES(4, 4); REPLACE INTO kv VALUES(0, 'stays')",
     "INSERT INTO kv VALUES(2, zeroblob(100000)), (3, zeroblob(100000))",
     "INSERT INTO kv VALUES(2, zeroblob(5000000)); DELETE FROM kv WHERE key = 1;"
     "INSERT INTO kv VALUES(3, zeroblob(5000000)); INSERT INTO kv VALUES(4, 4)",
@@ -270,6 +270,24 @@ static void functions_of_a_select(void)
     check_remove("commit.db");
 }
 
+/* The memory of what is rolled back comes back. */
+static void memory_comes_back(void)
+{
+    sqlite3 *db = check_open(":memory:");
+    sqlite3_int64 before;
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv(memory=on);"
+            "INSERT INTO kv VALUES(0, 'stays')");
+    before = sqlite3_memory_used();
+    RUN(db, "BEGIN; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+            "WHERE i < 2000) INSERT INTO kv SELECT i, zeroblob(10000) FROM n");
+    CHECK(sqlite3_memory_used() > before + 20000000);
+    RUN(db, "ROLLBACK");
+    RUN(db, "REPLACE INTO kv VALUES(0, 'stays')");
+    CHECK(sqlite3_memory_used() < before + 4000000);
+    QUERY(db, "SELECT * FROM kv", "0,stays");
+    check_close(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -279,5 +297,6 @@ int main(void)
     without_begin();
     many_creates();
     functions_of_a_select();
+    memory_comes_back();
     return check_end();
 }
