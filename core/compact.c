@@ -70,6 +70,7 @@ static lkv_runs *next_list(const lkv_compaction *compaction, int installs)
 static void take_list(lkv_compaction *compaction, lkv_runs *runs)
 {
     compaction->pass = runs->pass;
+    compaction->parts = runs->parts;
     lkv_log_set_runs(compaction->log, runs);
 }
 

@@ -26,8 +26,9 @@
 
 typedef struct lkv_compaction {
     lkv_log *log;
-    lkv_runs *runs;           /* held: the list that it reads from */
-    lkv_pass pass;            /* as the root has it */
+    lkv_runs *runs; /* held: the list that it reads from */
+    lkv_pass pass;  /* as the root has it */
+    uint32_t parts; /* in the root: one that is replaced by nothing shows here */
     uint64_t revision, chain; /* of the last commit below pass.to */
     uint32_t most;            /* bytes of a part */
     uint32_t next_part, next_run;

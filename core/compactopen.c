@@ -169,6 +169,7 @@ int lkv_compaction_open(lkv_log *log, uint32_t most, lkv_compaction **out,
     compaction->most = most;
     compaction->runs = lkv_runs_hold(runs);
     compaction->pass = runs->pass;
+    compaction->parts = runs->parts;
     compaction->cursor = (lkv_run_cursor *)(void *)(compaction + 1);
     compaction->input = (lkv_run *)(void *)(compaction->cursor + runs->count);
     compaction->on = (uint8_t *)(compaction->input + runs->count);
@@ -203,7 +204,7 @@ int lkv_compaction_fits(const lkv_compaction *compaction, const lkv_runs *runs)
     const lkv_part *open;
 
     if (own->to != pass->to || own->next != pass->next || own->out != pass->out ||
-        own->open != pass->open) {
+        own->open != pass->open || compaction->parts != runs->parts) {
         return 0;
     }
     if (!compaction->writing) {

@@ -518,6 +518,46 @@ static void parts_are_joined(void)
     }
 }
 
+/* One handle stands in an old part of which nothing is left, and another one is done
+ * with that part: what the first keeps of the pass is good for nothing. */
+static void dead_part_of_two_handles(void)
+{
+    lkv_store *own, *other;
+    char key[16];
+    fixture f;
+    open_small(&f, 512, 256);
+    f.storage->segment = 1 << 20;
+    own = f.store;
+    begin(own);
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(key, sizeof(key), "key%05u", i);
+        CHECK_INT(put_filler(own, key, 30, i), LKV_OK);
+    }
+    prepare_and_commit(own);
+    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    begin(own);
+    for (unsigned i = 0; i < 1500; i++) {
+        snprintf(key, sizeof(key), "key%05u", i);
+        CHECK_INT(delete_text(own, key), LKV_OK);
+    }
+    prepare_and_commit(own);
+    CHECK_INT(lkv_open(f.storage, &f.os.os, &other), LKV_OK);
+    other->auto_compact = 0;
+    other->flush_size = 256;
+    for (unsigned turn = 0; turn < 6 && check_failures() == 0; turn++) {
+        f.store = turn % 2 == 0 ? own : other;
+        for (unsigned i = 0; i < 3; i++) {
+            CHECK(compact(&f, i == 0 ? 16 : 160) > 0);
+        }
+    }
+    f.store = own;
+    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(lkv_count(own), 500);
+    CHECK_INT(lkv_verify(own, NULL, NULL, &f.err), LKV_OK);
+    lkv_close(other);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {
     CASE(gives_back_what_is_dead),
     CASE(to_nothing),
@@ -531,6 +571,7 @@ static const check_case cases[] = {
     CASE(parts_grow),
     CASE(slices_of_dead_keys),
     CASE(parts_are_joined),
+    CASE(dead_part_of_two_handles),
     CASE(long_transaction),
     CASE(storage_fails),
     CASE(memory_fails),
