@@ -58,7 +58,8 @@ typedef struct storage_db {
         end_version; /* SQLITE_FCNTL_DATA_VERSION when `end` was the newest commit */
     int end_known, end_fresh;
     int end_stands; /* nothing since has undone `end` */
-    int shared;     /* another connection was seen to share SQLite's cache */
+    int shared;     /* another connection may share SQLite's cache */
+    int unnamed;    /* the database is no file: whether one does can change */
 
     int busy; /* one of the statements is running */
     int failure;

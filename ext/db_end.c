@@ -56,13 +56,23 @@ static int is_image(const storage_db *db)
            vfs == NULL || strcmp(vfs->zName, "memdb") == 0;
 }
 
-/* Whether another connection shares SQLite's cache: it may show this one what it has
- * not committed, and keeps it from what it reads by locks on tables. Each statement
- * must read then. SQLite tells by the share of the cache's memory that falls to a
- * connection. */
+/* Whether other connections may share SQLite's cache: they show this one what is not
+ * committed, and locks on tables keep each from what others read. Each statement must
+ * read then. A file says it in its name, and else the share of the cache's memory that
+ * falls to this connection, as soon as there is another one.
+ */
 static int is_shared(storage_db *db)
 {
+    const char *file = sqlite3_db_filename(db->db, db->schema), *cache = NULL;
     int all = 0, share = 0, most;
+
+    db->unnamed = file == NULL || *file == '\0';
+    if (!db->unnamed) {
+        cache = sqlite3_uri_parameter(file, "cache");
+    }
+    if (!db->shared && cache != NULL && strcmp(cache, "shared") == 0) {
+        db->shared = 1;
+    }
     if (!db->shared &&
         sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED, &all, &most, 0) ==
             SQLITE_OK &&
@@ -172,7 +182,8 @@ int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
 
     db->passed_id = 0;
     lkv_os_rest(db->os, &db->scratch, &db->scratch_size);
-    if (known && db->end_fresh && db->end_version == version) {
+    if (known && db->end_fresh && db->end_version == version &&
+        !(db->unnamed && is_shared(db))) {
         *end = db->end;
         return LKV_OK;
     }

@@ -5,9 +5,10 @@
  */
 #include "check.h"
 
-#include <string.h>
+#include <stdio.h>
 
-#define SHARED "file:shared?mode=memory&cache=shared"
+static char file[300];
+static const char *const names[] = {"file:shared?mode=memory&cache=shared", file};
 
 static const char *const tables[] = {
     "CREATE VIRTUAL TABLE kv USING litekv",
@@ -20,9 +21,9 @@ static const char *const tables[] = {
 #define ALL "SELECT count(*), count(DISTINCT value), max(value) FROM kv"
 
 /* What one has read stays as it is until its transaction ends. */
-static void one_snapshot(const char *table)
+static void one_snapshot(const char *name, const char *table)
 {
-    sqlite3 *a = check_open(SHARED), *b = check_open(SHARED);
+    sqlite3 *a = check_open(name), *b = check_open(name);
     RUN(a, table);
     RUN(a, "INSERT INTO kv VALUES(1, 100), (2, 100)");
     RUN(b, "BEGIN");
@@ -41,10 +42,27 @@ static void one_snapshot(const char *table)
     check_close(a);
 }
 
-/* A dirty read is one, and is forgotten with what it read. */
-static void read_uncommitted(const char *table)
+/* The same of one that was alone before, and has read and written. */
+static void one_was_alone(const char *name, const char *table)
 {
-    sqlite3 *a = check_open(SHARED), *b = check_open(SHARED);
+    sqlite3 *a = check_open(name), *b;
+    RUN(a, table);
+    RUN(a, "INSERT INTO kv VALUES(1, 100), (2, 100)");
+    QUERY(a, "SELECT sum(value) FROM kv", "200");
+    b = check_open(name);
+    RUN(a, "BEGIN");
+    QUERY(a, "SELECT sum(value) FROM kv", "200");
+    FAIL(b, "UPDATE kv SET value = 0", SQLITE_LOCKED_SHAREDCACHE, "");
+    QUERY(a, "SELECT sum(value) FROM kv", "200");
+    RUN(a, "COMMIT; DROP TABLE kv");
+    check_close(b);
+    check_close(a);
+}
+
+/* A dirty read is one, and is forgotten with what it read. */
+static void read_uncommitted(const char *name, const char *table)
+{
+    sqlite3 *a = check_open(name), *b = check_open(name);
     RUN(a, table);
     RUN(a, FILL);
     RUN(b, "PRAGMA read_uncommitted = ON");
@@ -63,9 +81,12 @@ static void read_uncommitted(const char *table)
 int main(void)
 {
     check_begin();
-    for (int i = 0; i < 2; i++) {
-        one_snapshot(tables[i]);
-        read_uncommitted(tables[i]);
+    snprintf(file, sizeof(file), "file:%s?cache=shared", check_path("shared.db"));
+    for (int i = 0; i < 4; i++) {
+        one_snapshot(names[i / 2], tables[i % 2]);
+        one_was_alone(names[i / 2], tables[i % 2]);
+        read_uncommitted(names[i / 2], tables[i % 2]);
     }
+    check_remove("shared.db");
     return check_end();
 }
