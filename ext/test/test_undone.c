@@ -33,8 +33,8 @@ static void ended(const char *options, const char *how, const char *write)
 {
     const char *sql = how;
     sqlite3 *db = check_open("undone.db"), *other;
-    char *create = sqlite3_mprintf("CREATE VIRTUAL TABLE kv USING litekv(key, value%s)",
-                                   options);
+    char *create =
+        sqlite3_mprintf("CREATE VIRTUAL TABLE kv USING litekv(key, value%s)", options);
     int shared = strstr(options, "memory") == NULL;
 
     CHECK(sqlite3_create_function(db, "ended", 1, SQLITE_UTF8, &sql, end_it, NULL,
