@@ -3,13 +3,12 @@
  *
  * A pass takes in the log below a place where a segment and a commit end: it merges the
  * base and the runs of that log, in the order of their keys, into new parts. When it
- * has gone past the keys of an old part, the new ones take its place, unless the last
- * one is still short: then it goes on with the keys of the next old part, and both are
- * replaced at once. When the pass is through, the segments and runs below its place
- * leave the root. What others append
- * meanwhile stays as it is. At any time the base, and the log listed after it, give the
- * same content: a new part holds what the base and all of that log make of its keys,
- * and replaying that log over it changes nothing.
+ * has gone past the keys of an old part, the new ones take its place; but where the
+ * last of them is still short, it goes on with the keys of the next old part, and both
+ * are replaced at once. When the pass is through, the segments and runs below its place
+ * leave the root. What others append meanwhile stays as it is. At any time the base,
+ * and the log listed after it, give the same content: a new part holds what the base
+ * and all of that log make of its keys, and replaying that log over it changes nothing.
  *
  * What one handle leaves unfinished another takes up: the root tells how far it came.
  */

@@ -19,8 +19,9 @@
  *   litekv_compact(t, budget)
  *      The same in pieces: writes about `budget` bytes, where a deleted row counts as
  *      16, and passes at least one row; the bytes that are still to be written, 0 when
- *      there is nothing left to do. SQLITE_ERROR when the budget is no integer from 0
- * on. litekv_rebuild_index(t) Makes the index anew from the log; the number of keys.
+ *      nothing is left to do. SQLITE_ERROR when the budget is no integer from 0 on.
+ *   litekv_rebuild_index(t)
+ *      Makes the index anew from the log; the number of keys.
  *   litekv_export_index(t), litekv_export_index(t, path[, 'replace']),
  *   litekv_import_index(t, path or BLOB)
  *      See export.c.
