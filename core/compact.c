@@ -28,8 +28,7 @@ static lkv_runs *next_list(const lkv_compaction *compaction, int installs)
 {
     const lkv_runs *old = compaction->log->runs;
     uint32_t next = old->pass.next, outs = compaction->out_count;
-    uint32_t left = old->parts - next, done = compaction->crossed + 1;
-    uint32_t replaced = !installs ? 0 : done < left ? done : left;
+    uint32_t replaced = installs && next < old->parts ? compaction->crossed + 1 : 0;
     uint32_t open = (uint32_t)compaction->writing;
     lkv_runs like = *old, *runs;
     lkv_part *to;
@@ -374,22 +373,16 @@ static int joins(const lkv_compaction *compaction)
  * installed. */
 static int cross(lkv_compaction *compaction, lkv_bytes key, lkv_error *err)
 {
-    lkv_runs *runs = compaction->log->runs;
-    int rc = 1;
-
-    while (rc == 1 && runs->pass.next + compaction->crossed + 1 < runs->parts) {
-        rc = lkv_base_reaches(compaction->log, runs,
-                              runs->pass.next + compaction->crossed + 1, key, err);
-        if (rc == 1 && !joins(compaction)) {
+    int rc;
+    while ((rc = lkv_compaction_crosses(compaction, key, err)) == 1) {
+        if (!joins(compaction)) {
             rc = install(compaction, err);
             return rc == LKV_OK ? LKV_ABSENT : rc;
         }
-        if (rc == 1) {
-            compaction->crossed++;
-            compaction->got = 0;
-        }
+        compaction->crossed++;
+        compaction->got = 0;
     }
-    return rc < 0 ? rc : LKV_OK;
+    return rc;
 }
 
 /* The next key. LKV_OK: there was none, and the pass is through. */

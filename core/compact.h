@@ -58,6 +58,11 @@ void lkv_compaction_close(lkv_compaction *compaction);
 /* A finished part that does not stand among the parts yet. LKV_NOMEM. For compact.c. */
 LKV_MUST_CHECK int lkv_compaction_add(lkv_compaction *compaction, const lkv_part *part);
 
+/* Whether `key` is not below the first one of the old part after those that are gone
+ * past: 1, 0 (or there is none) or an error. For compact.c. */
+LKV_MUST_CHECK int lkv_compaction_crosses(const lkv_compaction *compaction,
+                                          lkv_bytes key, lkv_error *err);
+
 /* Whether the list's pass stands where `compaction` left it. */
 int lkv_compaction_fits(const lkv_compaction *compaction, const lkv_runs *runs);
 

@@ -96,23 +96,24 @@ static int go_to_first(lkv_compaction *compaction, lkv_error *err)
     return rc < 0 ? rc : LKV_OK;
 }
 
+int lkv_compaction_crosses(const lkv_compaction *compaction, lkv_bytes key,
+                           lkv_error *err)
+{
+    lkv_runs *runs = compaction->log->runs;
+    uint32_t i = runs->pass.next + compaction->crossed + 1;
+    return i < runs->parts ? lkv_base_reaches(compaction->log, runs, i, key, err) : 0;
+}
+
 /* Goes on behind `key`, the last one that was written: the old parts that end before it
  * are done, and it is of the one after them. */
 static int go_on(lkv_compaction *compaction, lkv_bytes key, lkv_error *err)
 {
-    lkv_runs *runs = compaction->runs;
-    int rc = seek_all(compaction, key, LKV_SEEK_GT, err);
-    compaction->got = 1;
-    while (rc == LKV_OK && runs->pass.next + compaction->crossed + 1 < runs->parts) {
-        rc = lkv_base_reaches(compaction->log, runs,
-                              runs->pass.next + compaction->crossed + 1, key, err);
-        if (rc != 1) {
-            return rc;
-        }
+    int rc;
+    while ((rc = lkv_compaction_crosses(compaction, key, err)) == 1) {
         compaction->crossed++;
-        rc = LKV_OK;
     }
-    return rc;
+    compaction->got = 1;
+    return rc < 0 ? rc : seek_all(compaction, key, LKV_SEEK_GT, err);
 }
 
 /* After the last key of what was written of a part's range; or else, when all before
@@ -144,9 +145,8 @@ static int position(lkv_compaction *compaction, lkv_error *err)
     lkv_base_init(&at, compaction->log, &last);
     rc = how == LKV_SEEK_GE ? lkv_base_first(&at, err) : lkv_base_last(&at, err);
     if (rc == LKV_OK) {
-        rc = compaction->out_count > 0
-                 ? go_on(compaction, lkv_base_key(&at), err)
-                 : seek_all(compaction, lkv_base_key(&at), how, err);
+        rc = how == LKV_SEEK_GE ? seek_all(compaction, lkv_base_key(&at), how, err)
+                                : go_on(compaction, lkv_base_key(&at), err);
     }
     lkv_base_free(&at);
     return rc;
