@@ -63,21 +63,23 @@ static int is_image(const storage_db *db)
  */
 static int is_shared(storage_db *db)
 {
-    const char *file = sqlite3_db_filename(db->db, db->schema), *cache = NULL;
+    const char *file, *cache = NULL;
     int all = 0, share = 0, most;
 
+    if (db->shared) {
+        return 1;
+    }
+    file = sqlite3_db_filename(db->db, db->schema);
     db->unnamed = file == NULL || *file == '\0';
     if (!db->unnamed) {
         cache = sqlite3_uri_parameter(file, "cache");
     }
-    if (!db->shared && cache != NULL && strcmp(cache, "shared") == 0) {
+    if (cache != NULL && strcmp(cache, "shared") == 0) {
         db->shared = 1;
-    }
-    if (!db->shared &&
-        sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED, &all, &most, 0) ==
-            SQLITE_OK &&
-        sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED_SHARED, &share, &most,
-                          0) == SQLITE_OK) {
+    } else if (sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED, &all, &most, 0) ==
+                   SQLITE_OK &&
+               sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED_SHARED, &share,
+                                 &most, 0) == SQLITE_OK) {
         db->shared = share != all;
     }
     return db->shared;
