@@ -83,6 +83,26 @@ static void pragmas_denied(const char *encoding)
     check_remove("denied.db");
 }
 
+/* SQLite gives out no block that is longer than what it is told to give out. */
+static void short_limit(void)
+{
+    sqlite3 *db = check_open("limit.db");
+    RUN(db, "PRAGMA page_size = 4096; CREATE VIRTUAL TABLE kv USING litekv;"
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+            "WHERE i < 500) INSERT INTO kv SELECT i, zeroblob(50) FROM n");
+    check_close(db);
+    db = check_open("limit.db");
+    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 1000);
+    FAIL(db, "SELECT sum(length(value)) FROM kv", SQLITE_TOOBIG, "");
+    FAIL(db, "INSERT INTO kv VALUES('a', 1)", SQLITE_TOOBIG, "");
+    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 4096);
+    QUERY(db, "SELECT sum(length(value)) FROM kv", "25000");
+    RUN(db, "INSERT INTO kv VALUES('a', 1); SELECT litekv_compact('kv')");
+    QUERY(db, "SELECT litekv_verify('kv')", "ok");
+    check_close(db);
+    check_remove("limit.db");
+}
+
 static void module_gone(void)
 {
     static const char *kept[] = {"litekv", NULL};
@@ -212,6 +232,7 @@ int main(void)
     authorizer();
     pragmas_denied("PRAGMA encoding = 'UTF-8'");
     pragmas_denied("PRAGMA encoding = 'UTF-16le'");
+    short_limit();
     module_gone();
     full();
     exported();
