@@ -191,7 +191,8 @@ int lkv_posix_hold(lkv_storage *storage, const lkv_held *objects, size_t count,
                    lkv_error *err);
 void lkv_posix_forget(lkv_storage *storage, uint32_t object, uint64_t offset);
 lkv_posix_object *lkv_posix_find(lkv_posix *posix, uint32_t number);
-/* Opens its file to write, if it is not open so: an errno. */
+/* Opens its file, if it is not open (so): an errno. */
+int lkv_posix_open_to_read(lkv_posix *posix, lkv_posix_object *object);
 int lkv_posix_open_to_write(lkv_posix *posix, lkv_posix_object *object);
 /* Lets go of all objects. */
 void lkv_posix_drop_all(lkv_posix *posix);

@@ -95,13 +95,13 @@ int lkv_posix_object_failed(lkv_posix *posix, lkv_error *err, int rc, const char
     return lkv_posix_failed(posix, err, rc, what, name + posix->path_size + 1);
 }
 
-/* Closes the files that can be opened again: those of objects that are mapped, and
- * which nobody else removes while this handle is the writer. */
+/* Closes the files that can be opened again: those of objects that are mapped, and all
+ * while this handle is the writer, for nobody else removes them then. */
 static void close_files(lkv_posix *posix)
 {
-    for (size_t i = 0; posix->mapped && i < LKV_POSIX_HEADS; i++) {
+    for (size_t i = 0; i < LKV_POSIX_HEADS; i++) {
         for (lkv_posix_object *at = posix->heads[i]; at != NULL; at = at->next) {
-            if (posix->locked || at->mapped >= at->size) {
+            if (posix->locked || (posix->mapped && at->mapped >= at->size)) {
                 lkv_posix_close_file(posix, at);
             }
         }
@@ -142,6 +142,16 @@ int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use
     return lkv_posix_open_file(posix, lkv_posix_object_name(posix, number), use, file);
 }
 
+int lkv_posix_open_to_read(lkv_posix *posix, lkv_posix_object *object)
+{
+    int rc = 0;
+    if (object->file < 0) {
+        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
+        object->file = rc == 0 ? object->file : -1;
+    }
+    return rc;
+}
+
 /* The object, opened to read when it is not known; `*out` is NULL when there is none.
  */
 int lkv_posix_find_or_open(lkv_posix *posix, uint32_t number, lkv_posix_object **out,
@@ -180,13 +190,9 @@ int lkv_posix_find_or_open(lkv_posix *posix, uint32_t number, lkv_posix_object *
 static int look_again(lkv_posix *posix, lkv_posix_object *object, lkv_error *err)
 {
     uint64_t size;
-    int rc = 0;
-    if (object->file < 0) {
-        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
-        if (rc == ENOENT) { /* removed: it does not grow any more */
-            object->file = -1;
-            return LKV_OK;
-        }
+    int rc = lkv_posix_open_to_read(posix, object);
+    if (rc == ENOENT) { /* removed: it does not grow any more */
+        return LKV_OK;
     }
     if (rc == 0) {
         rc = posix->os->files->size(posix->os->ctx, object->file, &size);
@@ -211,12 +217,7 @@ int lkv_posix_map(lkv_posix *posix, lkv_posix_object *object, lkv_error *err)
     if (lkv_posix_is_segment(object) && size < posix->base.segment) {
         size = posix->base.segment;
     }
-    if (object->file < 0) {
-        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
-        if (rc != 0) {
-            object->file = -1;
-        }
-    }
+    rc = lkv_posix_open_to_read(posix, object);
     if (rc == 0) {
         rc = posix->os->shared->map(posix->os->ctx, object->file, size, 0, &map);
     }
@@ -281,12 +282,7 @@ static int copy_out(lkv_posix *posix, lkv_posix_object *object, uint64_t offset,
         posix->scratch = moved;
         posix->scratch_size = size;
     }
-    if (object->file < 0) {
-        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
-        if (rc != 0) {
-            object->file = -1;
-        }
-    }
+    rc = lkv_posix_open_to_read(posix, object);
     if (rc == 0) {
         rc = posix->os->files->read(posix->os->ctx, object->file, offset,
                                     posix->scratch, size, &got);

@@ -264,13 +264,9 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
 
 static int sync_object(lkv_posix *posix, lkv_posix_object *object)
 {
-    int rc = 0;
-    if (object->file < 0) {
-        rc = lkv_posix_open_object(posix, object->number, LKV_OS_LOOK, &object->file);
-        if (rc != 0) {
-            object->file = -1;
-            return rc == ENOENT ? 0 : rc;
-        }
+    int rc = lkv_posix_open_to_read(posix, object);
+    if (rc != 0) {
+        return rc == ENOENT ? 0 : rc;
     }
     rc = posix->os->shared->sync(posix->os->ctx, object->file);
     if (rc == 0) {
@@ -416,11 +412,14 @@ void lkv_posix_rest(lkv_posix *posix)
                 at->touched = 0;
                 at->stable = at->size;
             }
+            /* Another may remove it: what is to be read must be open or mapped by then.
+             * Most are read soon, or grow; so maps wait a little. */
+            if (at->file < 0 && at->mapped < at->size) { /* others needed its room */
+                (void)lkv_posix_open_to_read(posix, at);
+            }
             if (!posix->mapped || at->file < 0 || at->number == posix->end.segment) {
                 continue;
             }
-            /* Another may remove it: what is to be read must be open or mapped by then.
-             * Most are read soon, or grow; so maps wait a little. */
             if (at->size <= at->mapped ||
                 (++open > OPEN_FILES && lkv_posix_map(posix, at, NULL) == LKV_OK)) {
                 lkv_posix_close_file(posix, at);
