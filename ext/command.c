@@ -294,6 +294,17 @@ static int unknown(call *of, const char *command)
     return refuse(of, sqlite3_str_finish(text));
 }
 
+/* A command may have written and removed much. So that the shadow tables are whole for
+ * whoever looks at the pages in the middle of the transaction, as sqlite3_serialize()
+ * does, the log's end follows at once. */
+static int write_out(call *of)
+{
+    char *text = NULL;
+    int rc = of->handle->home == LKV_HOME_DATABASE ? lkv_handle_sync(of->handle, &text)
+                                                   : SQLITE_OK;
+    return lkv_table_error(of->table, rc, text);
+}
+
 int lkv_command(lkv_table *table, sqlite3_value **columns)
 {
     const char *command =
@@ -311,7 +322,8 @@ int lkv_command(lkv_table *table, sqlite3_value **columns)
         if (strlen(commands[i].name) == size &&
             sqlite3_strnicmp(command, commands[i].name, (int)size) == 0 &&
             (commands[i].argument == NULL) == (of.argument == NULL)) {
-            return commands[i].run(&of);
+            int rc = commands[i].run(&of);
+            return rc == SQLITE_OK ? write_out(&of) : rc;
         }
     }
     return unknown(&of, command);

@@ -259,6 +259,10 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
         return lkv_external_begin(handle, text);
     }
     rc = may_use(handle, handle->unsure, text);
+    if (rc == SQLITE_OK && handle->loose) {
+        rc = lkv_handle_status(handle, lkv_home_anchor(handle), &err, text);
+        handle->loose = rc != SQLITE_OK;
+    }
     if (rc == SQLITE_OK && !lkv_in_transaction(handle->store)) {
         rc = lkv_handle_status(handle, lkv_begin(handle->store, 0, &err), &err, text);
     }
@@ -365,6 +369,21 @@ void lkv_handle_rollback(lkv_handle *handle)
     leave(handle, 1);
 }
 
+void lkv_handle_part(lkv_handle *handle)
+{
+    char *text = NULL;
+    if (lkv_handle_sync(handle, &text) != SQLITE_OK) {
+        sqlite3_free(text); /* there is nobody to tell */
+        lkv_handle_rollback(handle);
+        return;
+    }
+    if (lkv_in_transaction(handle->store)) {
+        lkv_commit(handle->store);
+    }
+    lkv_home_doubt(handle);
+    leave(handle, 0);
+}
+
 /* Whether a savepoint's event counts: it comes from the object that leads, and not from
  * a statement of the storage itself, whose savepoints are nobody's. */
 static int counts(const lkv_handle *handle, const void *object)
@@ -444,6 +463,7 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
         return SQLITE_NOMEM;
     }
     handle->mark_count++;
+    handle->loose = 1;
     return SQLITE_OK;
 }
 

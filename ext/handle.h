@@ -63,6 +63,7 @@ struct lkv_handle {
         int marks; /* that were there when it got another name */
         char *text;
     } * names;
+    int loose;    /* since the last savepoint nothing was written: home.h, anchor */
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
     /* What a function and the command that it runs tell each other: command.c. */
     const lkv_source *source;      /* to be imported; NULL: it is in the statement */
@@ -127,6 +128,9 @@ int lkv_handle_sync(lkv_handle *handle, char **text);
 int lkv_handle_is_dropped(const lkv_handle *handle);
 void lkv_handle_commit(lkv_handle *handle);
 void lkv_handle_rollback(lkv_handle *handle);
+/* SQLite's transaction goes on, and tells the handle no more of it: what is pending is
+ * written out. For a table in the database. */
+void lkv_handle_part(lkv_handle *handle);
 int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
                          char **text);
 void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint);

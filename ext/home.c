@@ -77,6 +77,12 @@ void lkv_home_doubt(lkv_handle *handle)
     }
 }
 
+int lkv_home_anchor(lkv_handle *handle)
+{
+    return handle->home == LKV_HOME_DATABASE ? lkv_storage_db_anchor(handle->storage)
+                                             : LKV_OK;
+}
+
 int lkv_home_busy(const lkv_handle *handle)
 {
     return handle->home == LKV_HOME_DATABASE && lkv_storage_db_busy(handle->storage);

@@ -547,6 +547,29 @@ int lkv_storage_db_go_on(void *storage)
     return rc;
 }
 
+/* How many statements that write are under way. */
+static int writers(sqlite3 *db)
+{
+    int count = 0;
+    for (sqlite3_stmt *at = sqlite3_next_stmt(db, NULL); at != NULL;
+         at = sqlite3_next_stmt(db, at)) {
+        count += sqlite3_stmt_busy(at) && !sqlite3_stmt_readonly(at);
+    }
+    return count;
+}
+
+int lkv_storage_db_anchor(lkv_storage *storage)
+{
+    storage_db *db = self(storage);
+    sqlite3_stmt *statement;
+    int rc;
+    if (writers(db->db) < 2) {
+        return LKV_OK;
+    }
+    rc = lkv_db_prepare(db, LKV_DB_ANCHOR, &statement);
+    return rc == LKV_OK ? lkv_db_run(db, statement) : rc;
+}
+
 uint64_t lkv_storage_db_cached(const lkv_storage *storage, uint64_t *limit)
 {
     const storage_db *db = (const storage_db *)storage;

@@ -311,10 +311,19 @@ static int commit(sqlite3_vtab *base)
     return SQLITE_OK;
 }
 
+/* sqlite3_close() tells of a rollback before it finds that it cannot close, and the
+ * transaction goes on without us. A real one has undone the shadow tables by now. */
 static int rollback(sqlite3_vtab *base)
 {
-    lkv_table_of(base)->takes_part = 0;
-    lkv_handle_rollback(lkv_table_of(base)->handle);
+    lkv_table *table = lkv_table_of(base);
+    lkv_handle *handle = table->handle;
+    table->takes_part = 0;
+    if (handle->home == LKV_HOME_DATABASE &&
+        sqlite3_txn_state(table->db, handle->schema) == SQLITE_TXN_WRITE) {
+        lkv_handle_part(handle);
+    } else {
+        lkv_handle_rollback(handle);
+    }
     return SQLITE_OK;
 }
 

@@ -116,6 +116,38 @@ static unsigned char *image(const char *value, sqlite3_int64 *size)
     return bytes;
 }
 
+/* An image made in the middle of a transaction has what a command has done in it, and
+ * what was written before a savepoint. */
+static void imaged(void)
+{
+    static const char *const works[] = {
+        "INSERT INTO kv VALUES(1, 'new'), (7, 8); SELECT litekv_compact('kv')",
+        "INSERT INTO kv VALUES(1, 'new'), (7, 8); SELECT litekv_compact('kv', 1)",
+        "INSERT INTO kv VALUES(1, 'new'), (7, 8);"
+        "INSERT INTO kv(kv) VALUES('rebuild')",
+        "INSERT INTO kv VALUES(1, 'new'), (7, 8); SAVEPOINT s",
+    };
+    for (int i = 0; i < 4; i++) {
+        sqlite3 *db = check_open(":memory:");
+        sqlite3_int64 size;
+        unsigned char *bytes;
+        RUN(db,
+            "CREATE VIRTUAL TABLE kv USING litekv;"
+            "INSERT INTO kv VALUES(2, zeroblob(9000)); REPLACE INTO kv VALUES(2, 3);"
+            "BEGIN");
+        RUN(db, works[i]);
+        bytes = sqlite3_serialize(db, "main", &size, 0);
+        RUN(db, "ROLLBACK");
+        QUERY(db, "SELECT * FROM kv", "2,3");
+        CHECK(sqlite3_deserialize(db, "main", bytes, size, size,
+                                  SQLITE_DESERIALIZE_FREEONCLOSE |
+                                      SQLITE_DESERIALIZE_RESIZEABLE) == SQLITE_OK);
+        QUERY(db, "SELECT * FROM kv", "1,new;2,3;7,8");
+        QUERY(db, "SELECT litekv_verify('kv')", "ok");
+        check_close(db);
+    }
+}
+
 static void take(sqlite3 *db, const char *value)
 {
     sqlite3_int64 size;
@@ -150,5 +182,6 @@ int main(void)
     the_same_file();
     another_file();
     deserialized();
+    imaged();
     return check_end();
 }

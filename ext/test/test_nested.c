@@ -1,0 +1,110 @@
+/*
+ * test_nested.c - a function writes to a table in the middle of a statement on another
+ * database, which then fails: SQLite goes back to its beginning, and tells the table,
+ * whose shadow tables have to go back as well.
+ */
+#include "check.h"
+
+#include <string.h>
+
+#define ROWS                                                                           \
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) "
+
+/* Runs the SQL that is the function's user data, once, and gives its argument. */
+static void run_it(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    const char **sql = sqlite3_user_data(context);
+    const char *once = *sql;
+    (void)argc;
+    *sql = NULL;
+    if (once != NULL) {
+        CHECK(sqlite3_exec(sqlite3_context_db_handle(context), once, NULL, NULL,
+                           NULL) == SQLITE_OK);
+    }
+    sqlite3_result_value(context, argv[0]);
+}
+
+static const char *const nested[] = {
+    "INSERT INTO kv VALUES('n', 1)",
+    "INSERT INTO kv VALUES('n', 1), ('m', 2)",
+    "INSERT INTO kv VALUES('n', 1); UPDATE kv SET value = 0; DELETE FROM kv WHERE key "
+    "> 5",
+    "INSERT INTO kv VALUES('n', zeroblob(3000000));"
+    "INSERT INTO kv VALUES('m', zeroblob(3000000));"
+    "INSERT INTO kv VALUES('o', zeroblob(3000000))",
+    "INSERT INTO kv(kv) VALUES('compact')",
+    "INSERT INTO kv(kv) VALUES('compact=3000'); INSERT INTO kv VALUES('n', 1)",
+    "INSERT INTO kv VALUES('n', 1); INSERT INTO kv(kv) VALUES('compact')",
+    "INSERT INTO kv(kv) VALUES('rebuild')",
+    "INSERT INTO kv(kv) VALUES('recover')",
+    "SELECT litekv_compact('kv')",
+    "SELECT litekv_compact('kv', 3000)",
+    "SELECT litekv_deserialize('kv', litekv_serialize('small'))",
+    "SELECT litekv_import_index('kv', (SELECT i FROM saved))",
+    "SELECT litekv_recover('kv', 'apply')",
+};
+
+static const char *const before[] = {
+    "BEGIN",
+    "BEGIN; UPDATE kv SET value = value || '!' WHERE key % 3 = 0",
+    "BEGIN; SAVEPOINT s; REPLACE INTO kv VALUES(7, 'seven')",
+    "BEGIN; REPLACE INTO kv VALUES(7, 'seven'); SAVEPOINT s",
+};
+
+#define CONTENT                                                                        \
+    "SELECT count(*), sum(length(value)), sum(length(value) * key),"                   \
+    " group_concat(key) FILTER (WHERE value LIKE '%!') FROM kv"
+
+static void undone(const char *outer, const char *sql, const char *begins)
+{
+    sqlite3 *db = check_open("nested.db");
+    char *was, *attach;
+
+    CHECK(sqlite3_create_function(db, "nested", 1, SQLITE_UTF8, &sql, run_it, NULL,
+                                  NULL) == SQLITE_OK);
+    attach = sqlite3_mprintf("ATTACH %Q AS two", check_path("nested2.db"));
+    RUN(db, attach);
+    sqlite3_free(attach);
+    RUN(db, "CREATE TEMP TABLE t(x UNIQUE); CREATE TABLE two.t(x UNIQUE);"
+            "CREATE VIRTUAL TABLE two.v USING litekv(x);"
+            "CREATE VIRTUAL TABLE main.kv USING litekv;"
+            "CREATE VIRTUAL TABLE main.small USING litekv;"
+            "INSERT INTO small VALUES(1, 2), (3, 4);" ROWS
+            "INSERT INTO kv SELECT i, printf('%050d', i) FROM n;" ROWS
+            "REPLACE INTO kv SELECT i, printf('%040d', i) FROM n WHERE i % 2;"
+            "CREATE TEMP TABLE saved AS SELECT litekv_export_index('kv') AS i");
+    RUN(db, begins);
+    was = check_result(db, CONTENT);
+    FAIL(db, outer, 0, "UNIQUE constraint failed");
+    QUERY(db, CONTENT, was);
+    RUN(db, "COMMIT");
+    QUERY(db, CONTENT, was);
+    QUERY(db, "SELECT litekv_verify('kv')", "ok");
+    check_close(db);
+    db = check_open("nested.db");
+    QUERY(db, CONTENT, was);
+    QUERY(db, "SELECT litekv_verify('kv')", "ok");
+    RUN(db, "INSERT INTO kv VALUES('last', 1); INSERT INTO kv(kv) VALUES('compact')");
+    QUERY(db, "SELECT litekv_verify('kv')", "ok");
+    QUERY(db, "PRAGMA integrity_check", "ok");
+    check_close(db);
+    sqlite3_free(was);
+    check_remove("nested.db");
+    check_remove("nested2.db");
+}
+
+int main(void)
+{
+    static const char *const outers[] = {
+        "INSERT INTO temp.t VALUES(nested(1)), (2), (1)",
+        "INSERT INTO two.t SELECT nested(1) UNION ALL SELECT 2 UNION ALL SELECT 1",
+        "INSERT INTO two.v VALUES(nested(1)), (2), (1)",
+    };
+    check_begin();
+    for (size_t i = 0; i < sizeof(nested) / sizeof(nested[0]); i++) {
+        for (int k = 0; k < 4; k++) {
+            undone(outers[(i + (size_t)k) % 3], nested[i], before[k]);
+        }
+    }
+    return check_end();
+}
