@@ -47,10 +47,17 @@ static void undo(lkv_content *content)
 int lkv_content_begin(lkv_content *content, lkv_store *store, uint64_t revision,
                       lkv_error *err)
 {
-    int rc = lkv_store_prepare(store, err);
+    int rc;
 
     memset(content, 0, sizeof(*content));
     content->store = store;
+    rc = lkv_store_may_commit(store,
+                              "it cannot be replaced in a transaction that has changed "
+                              "it; commit first",
+                              err);
+    if (rc == LKV_OK) {
+        rc = lkv_store_prepare(store, err);
+    }
     if (rc == LKV_OK) {
         rc = lkv_mark(store, &content->depth);
     }
@@ -210,7 +217,8 @@ static int install(lkv_content *content, lkv_error *err)
     store->live_bytes = content->bytes;
     store->log.views++;
     store->log.first = store->log.count - 1;
-    return lkv_store_prepare(store, err);
+    store->wrote = 1;
+    return LKV_OK;
 }
 
 int lkv_content_end(lkv_content *content, int rc, lkv_error *err)

@@ -282,8 +282,9 @@ LKV_MUST_CHECK int lkv_serialize(lkv_store *store,
 /* Puts what was serialized, by this store or another one with the same description, in
  * the place of all that the store holds, once all of it was found right. `check` (may
  * be NULL) is asked of every row: LKV_CORRUPT when the caller could not read it. In a
- * transaction, of which it prepares what was done. Errors: LKV_CORRUPT with what is
- * wrong with what was given, nothing changed; as lkv_put(). */
+ * transaction, of which it prepares what was done before. Errors: LKV_CORRUPT with what
+ * is wrong with what was given, nothing changed; LKV_MISUSE when the transaction has
+ * changed rows, and others would take up what is prepared; as lkv_put(). */
 LKV_MUST_CHECK int lkv_deserialize(lkv_store *store, const lkv_source *source,
                                    int (*check)(void *arg, const lkv_row *row),
                                    void *arg, lkv_error *err);
@@ -314,7 +315,8 @@ typedef struct lkv_salvage_calls {
  *
  * With `apply`, and if anything is wrong, that becomes the store's content: lkv_begin()
  * is called if no transaction is open, or what it would do is done without it, with a
- * mark before all else; and what was done is prepared. Without, nothing is written;
+ * mark before all else. What was done before is prepared, or LKV_MISUSE, as in
+ * lkv_deserialize(). Without, nothing is written;
  * LKV_MISUSE in a transaction that has changed something. Errors: LKV_CORRUPT when the
  * root is damaged; as lkv_put(); after an error nothing has changed, and the
  * transaction may be over. */

@@ -369,7 +369,16 @@ static int salvage_closed(lkv_store *store, const lkv_salvage_calls *calls,
  * something is; the transaction is open if it could be. */
 static int look_whole(lkv_store *store, const lkv_salvage_calls *calls, lkv_error *err)
 {
-    int rc = store->log.open ? lkv_store_prepare(store, err) : lkv_begin(store, 0, err);
+    int rc = LKV_OK;
+    if (!store->log.open) {
+        rc = lkv_begin(store, 0, err);
+    } else {
+        rc = lkv_store_may_commit(store,
+                                  "it cannot be recovered in a transaction that has "
+                                  "changed it; commit first",
+                                  err);
+        rc = rc == LKV_OK ? lkv_store_prepare(store, err) : rc;
+    }
     return rc == LKV_OK ? lkv_verify(store, calls->go_on, calls->arg, err) : rc;
 }
 

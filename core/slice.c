@@ -383,20 +383,18 @@ int lkv_compact(lkv_store *store, uint64_t budget, uint64_t *left, lkv_error *er
 {
     lkv_log *log = &store->log;
     uint64_t rollbacks = log->rollbacks, spent;
-    int rc = LKV_OK;
+    int rc;
 
     *left = 0;
     if (!log->open) {
         return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
     }
-    /* The commits in between stand alone if the process dies: with half of what the
-     * transaction wrote, where nobody undoes them. */
-    if (log->storage->ops->settle != NULL && store->wrote) {
-        return lkv_log_error(err, LKV_MISUSE,
+    rc =
+        lkv_store_may_commit(store,
                              "it cannot be compacted in a transaction that has changed "
-                             "it; commit first");
-    }
-    rc = lkv_store_ready(store, err);
+                             "it; commit first",
+                             err);
+    rc = rc == LKV_OK ? lkv_store_ready(store, err) : rc;
     while (rc == LKV_OK && budget > 0) {
         if (log->runs->pass.to == 0) {
             if (!has_work(store)) {

@@ -390,6 +390,13 @@ void lkv_release(lkv_store *store, uint32_t depth)
     lkv_log_mark_pop(&store->log, depth);
 }
 
+int lkv_store_may_commit(const lkv_store *store, const char *refusal, lkv_error *err)
+{
+    return store->log.storage->ops->settle != NULL && store->wrote
+               ? lkv_log_error(err, LKV_MISUSE, refusal)
+               : LKV_OK;
+}
+
 int lkv_store_prepare(lkv_store *store, lkv_error *err)
 {
     int rc = LKV_OK;
