@@ -56,6 +56,17 @@ int lkv_db_fail(storage_db *db, int rc)
     return (rc & 0xff) == SQLITE_NOMEM ? LKV_NOMEM : LKV_FAILED;
 }
 
+/* An authorizer that says SQLITE_IGNORE has a statement that writes do nothing. */
+static int ignored(storage_db *db, enum lkv_db_statement which)
+{
+    if (sql[which][0] == 'S' || !sqlite3_stmt_readonly(db->statements[which])) {
+        return 0;
+    }
+    sqlite3_finalize(db->statements[which]);
+    db->statements[which] = NULL;
+    return 1;
+}
+
 int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **out)
 {
     int rc = SQLITE_OK;
@@ -74,6 +85,9 @@ int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **o
                                 SQLITE_PREPARE_PERSISTENT | SQLITE_PREPARE_NO_VTAB,
                                 &db->statements[which], NULL);
         sqlite3_free(text);
+        if (rc == SQLITE_OK && ignored(db, which)) {
+            rc = SQLITE_AUTH;
+        }
     }
     *out = db->statements[which];
     return rc == SQLITE_OK ? LKV_OK : lkv_db_fail(db, rc);

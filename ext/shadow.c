@@ -15,15 +15,31 @@ static int run(sqlite3 *db, char *sql)
     return rc;
 }
 
+/* After what an authorizer may have had do nothing: SQLITE_IGNORE. */
+static int look(int rc, sqlite3 *db, const char *schema, const char *table)
+{
+    static const char *const suffix[] = {"log", "base", "index", "root"};
+    for (size_t i = 0; i < sizeof(suffix) / sizeof(*suffix) && rc == SQLITE_OK; i++) {
+        char *name = sqlite3_mprintf("%s_%s", table, suffix[i]);
+        rc = name == NULL ? SQLITE_NOMEM
+                          : sqlite3_table_column_metadata(db, schema, name, NULL, NULL,
+                                                          NULL, NULL, NULL, NULL);
+        rc = rc == SQLITE_ERROR ? SQLITE_AUTH : rc;
+        sqlite3_free(name);
+    }
+    return rc;
+}
+
 int lkv_storage_db_create(sqlite3 *db, const char *schema, const char *table)
 {
-    return run(
+    int rc = run(
         db, sqlite3_mprintf(
                 "CREATE TABLE \"%w\".\"%w_log\"(id INTEGER PRIMARY KEY, block BLOB);"
                 "CREATE TABLE \"%w\".\"%w_base\"(id INTEGER PRIMARY KEY, block BLOB);"
                 "CREATE TABLE \"%w\".\"%w_index\"(id INTEGER PRIMARY KEY, block BLOB);"
                 "CREATE TABLE \"%w\".\"%w_root\"(id INTEGER PRIMARY KEY, block BLOB)",
                 schema, table, schema, table, schema, table, schema, table));
+    return look(rc, db, schema, table);
 }
 
 /* A view in the place of a table (in a database from elsewhere) goes too. */
@@ -51,13 +67,14 @@ int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table)
 int lkv_storage_db_rename(sqlite3 *db, const char *schema, const char *table,
                           const char *to)
 {
-    return run(db,
-               sqlite3_mprintf("ALTER TABLE \"%w\".\"%w_log\" RENAME TO \"%w_log\";"
-                               "ALTER TABLE \"%w\".\"%w_base\" RENAME TO \"%w_base\";"
-                               "ALTER TABLE \"%w\".\"%w_index\" RENAME TO \"%w_index\";"
-                               "ALTER TABLE \"%w\".\"%w_root\" RENAME TO \"%w_root\"",
-                               schema, table, to, schema, table, to, schema, table, to,
-                               schema, table, to));
+    int rc = run(
+        db, sqlite3_mprintf("ALTER TABLE \"%w\".\"%w_log\" RENAME TO \"%w_log\";"
+                            "ALTER TABLE \"%w\".\"%w_base\" RENAME TO \"%w_base\";"
+                            "ALTER TABLE \"%w\".\"%w_index\" RENAME TO \"%w_index\";"
+                            "ALTER TABLE \"%w\".\"%w_root\" RENAME TO \"%w_root\"",
+                            schema, table, to, schema, table, to, schema, table, to,
+                            schema, table, to));
+    return look(rc, db, schema, to);
 }
 
 int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out)
@@ -85,6 +102,9 @@ int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out)
     /* What a table leaf with one row needs beside the block: the page's header, one
      * cell pointer, the cell's sizes, a rowid of up to 9 bytes; found by counting
      * pages. */
+    if (page <= 0) {
+        return SQLITE_AUTH; /* the PRAGMA was ignored */
+    }
     page -= reserved;
     *out = (uint32_t)(page - (page > 8192 ? 40 : 39));
     return SQLITE_OK;

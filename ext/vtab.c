@@ -44,6 +44,13 @@ static void free_table(lkv_table *table)
     sqlite3_free(table);
 }
 
+/* The text of an error that may be SQLite's last one. */
+static const char *why(sqlite3 *db, int rc)
+{
+    return (sqlite3_errcode(db) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(db)
+                                                       : sqlite3_errstr(rc);
+}
+
 static int declare(sqlite3 *db, lkv_table *table, char **text)
 {
     char *sql = lkv_declaration_sql(&table->declaration, table->name);
@@ -138,7 +145,7 @@ static int create_store(sqlite3 *db, lkv_table *table, char **text)
         rc = lkv_storage_db_block(db, table->schema, &storage->block);
     }
     if (rc != SQLITE_OK) {
-        *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, sqlite3_errmsg(db));
+        *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name, why(db, rc));
         return rc;
     }
     rc = lkv_create(storage, &lkv_os_sqlite, (lkv_bytes){meta, strlen(meta)}, &err);
@@ -251,8 +258,8 @@ static int rename_shadows(lkv_table *table, const char *to, char **text)
     if (rc == SQLITE_OK) {
         rc = lkv_storage_db_rename(table->db, table->schema, table->name, to);
         if (rc != SQLITE_OK) {
-            *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name,
-                                    sqlite3_errmsg(table->db));
+            *text =
+                sqlite3_mprintf("litekv: \"%w\": %s", table->name, why(table->db, rc));
         }
     }
     return rc;

@@ -83,6 +83,48 @@ static void pragmas_denied(const char *encoding)
     check_remove("denied.db");
 }
 
+static int ignored_action;
+static const char *ignored_name;
+
+static int ignore(void *arg, int action, const char *a, const char *b, const char *c,
+                  const char *d)
+{
+    (void)arg;
+    (void)c;
+    (void)d;
+    return action == ignored_action && (ignored_name == NULL ||
+                                        (a != NULL && strcmp(a, ignored_name) == 0) ||
+                                        (b != NULL && strcmp(b, ignored_name) == 0))
+               ? SQLITE_IGNORE
+               : SQLITE_OK;
+}
+
+/* A statement of litekv's that an authorizer has do nothing is an error, and nothing is
+ * lost by it. */
+static void ignored(int action, const char *name, const char *sql)
+{
+    sqlite3 *db = check_open("ignored.db");
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv;"
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+            "WHERE i < 300) INSERT INTO kv SELECT i, i FROM n; DELETE FROM kv WHERE "
+            "key > 9");
+    check_close(db);
+    db = check_open("ignored.db");
+    ignored_action = action;
+    ignored_name = name;
+    sqlite3_set_authorizer(db, ignore, NULL);
+    FAIL(db, sql, SQLITE_AUTH, "authorization denied");
+    sqlite3_set_authorizer(db, NULL, NULL);
+    QUERY(db, "SELECT litekv_verify('kv'), sum(key) FROM kv", "ok,45");
+    QUERY(db, "SELECT name FROM sqlite_schema", "kv;kv_log;kv_base;kv_index;kv_root");
+    RUN(db, "INSERT INTO kv VALUES(0, 0); SELECT litekv_compact('kv')");
+    check_close(db);
+    db = check_open("ignored.db");
+    QUERY(db, "SELECT litekv_verify('kv'), count(*) FROM kv", "ok,10");
+    check_close(db);
+    check_remove("ignored.db");
+}
+
 /* SQLite gives out no block that is longer than what it is told to give out. */
 static void short_limit(void)
 {
@@ -232,6 +274,13 @@ int main(void)
     authorizer();
     pragmas_denied("PRAGMA encoding = 'UTF-8'");
     pragmas_denied("PRAGMA encoding = 'UTF-16le'");
+    ignored(SQLITE_INSERT, "kv_log", "INSERT INTO kv VALUES('a', 1)");
+    ignored(SQLITE_INSERT, "kv_root", "INSERT INTO kv(kv) VALUES('auto_compact=0.1')");
+    ignored(SQLITE_INSERT, "kv_base", "INSERT INTO kv(kv) VALUES('compact')");
+    ignored(SQLITE_INSERT, "kv_index", "INSERT INTO kv(kv) VALUES('compact')");
+    ignored(SQLITE_ALTER_TABLE, "kv_index", "ALTER TABLE kv RENAME TO b");
+    ignored(SQLITE_CREATE_TABLE, "b_index", "CREATE VIRTUAL TABLE b USING litekv");
+    ignored(SQLITE_PRAGMA, NULL, "CREATE VIRTUAL TABLE b USING litekv");
     short_limit();
     module_gone();
     full();
