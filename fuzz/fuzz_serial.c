@@ -154,6 +154,7 @@ static void take_in(scene *s, serialized *given, const map *rows, int commits)
         MUST(err.text[0] != 0 && !lkv_log_changed(&s->store->log));
     } else {
         size_t size = given->size - 8 - LKV_SEAL_SIZE;
+        MUST(lkv_prepare(s->store, NULL) == LKV_OK);
         MUST(s->store->log.at.revision > revision);
         MUST(lkv_verify(s->store, NULL, NULL, NULL) == LKV_OK);
         serialize(s, &after);

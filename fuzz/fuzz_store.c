@@ -313,6 +313,9 @@ static void recover(scene *s, int who)
 
     (void)ready(s, who);
     rc = judge(s, lkv_salvage(h->store, 1, &calls, &kept, NULL));
+    if (rc == LKV_OK && lkv_in_transaction(h->store)) {
+        rc = judge(s, lkv_prepare(h->store, NULL));
+    }
     if (rc != LKV_OK) {
         if (lkv_in_transaction(h->store)) {
             lkv_rollback(h->store);

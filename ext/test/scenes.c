@@ -103,6 +103,8 @@ const sweep_scene sweep_scenes[] = {
      "SELECT litekv_deserialize('kv', i) FROM i", 0, 0},
     {MAKE_RUNS "; CREATE TABLE i AS SELECT litekv_serialize('kv') AS i; BEGIN; DELETE "
                "FROM kv WHERE key = 2",
+     "SELECT litekv_deserialize('kv', i) FROM i", 0, DATABASE},
+    {MAKE_RUNS "; CREATE TABLE i AS SELECT litekv_serialize('kv') AS i; BEGIN",
      "SELECT litekv_deserialize('kv', i) FROM i", 0, 0},
 
     /* Transactions */
