@@ -547,6 +547,19 @@ int lkv_storage_db_go_on(void *storage)
     return rc;
 }
 
+/* Whether another database than the table's is being written to. */
+static int writes_elsewhere(const storage_db *db)
+{
+    const char *name;
+    for (int i = 0; (name = sqlite3_db_name(db->db, i)) != NULL; i++) {
+        if (sqlite3_stricmp(name, db->schema) != 0 &&
+            sqlite3_txn_state(db->db, name) == SQLITE_TXN_WRITE) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* How many statements that write are under way. */
 static int writers(sqlite3 *db)
 {
@@ -563,7 +576,7 @@ int lkv_storage_db_anchor(lkv_storage *storage)
     storage_db *db = self(storage);
     sqlite3_stmt *statement;
     int rc;
-    if (writers(db->db) < 2) {
+    if (!writes_elsewhere(db) || writers(db->db) < 2) { /* none, as a rule */
         return LKV_OK;
     }
     rc = lkv_db_prepare(db, LKV_DB_ANCHOR, &statement);
