@@ -218,7 +218,9 @@ static int install(lkv_content *content, lkv_error *err)
     store->log.views++;
     store->log.first = store->log.count - 1;
     store->wrote = 1;
-    return LKV_OK;
+    /* Where a commit would stand alone, it is the caller's. */
+    return store->log.storage->ops->settle != NULL ? LKV_OK
+                                                   : lkv_store_prepare(store, err);
 }
 
 int lkv_content_end(lkv_content *content, int rc, lkv_error *err)

@@ -109,6 +109,9 @@ int lkv_in_transaction(const lkv_store *store);
 int lkv_changed(const lkv_store *store);
 /* Whether lkv_prepare() would write anything. */
 int lkv_pending(const lkv_store *store);
+/* In a transaction, after something failed that may have left more in the storage than
+ * was taken back: lkv_prepare() will write the end of the log, whatever has changed. */
+void lkv_touch(lkv_store *store);
 
 /* Stores `row`; replaces what its key had. All or nothing.
  * Errors: LKV_MISUSE outside a transaction, LKV_TOO_BIG, LKV_NOMEM, and the storage's.

@@ -182,6 +182,13 @@ int lkv_changed(const lkv_store *store)
            (lkv_log_changed(log) || log->at.revision != log->begin.at.revision);
 }
 
+void lkv_touch(lkv_store *store)
+{
+    if (store->log.open) {
+        store->log.root_changed = 1;
+    }
+}
+
 int lkv_pending(const lkv_store *store)
 {
     return store->log.open && lkv_log_changed(&store->log);

@@ -296,13 +296,19 @@ static int unknown(call *of, const char *command)
 
 /* A command may have written and removed much. So that the shadow tables are whole for
  * whoever looks at the pages in the middle of the transaction, as sqlite3_serialize()
- * does, the log's end follows at once. */
-static int write_out(call *of)
+ * does, the log's end follows at once; when the command failed and the transaction goes
+ * on, with its commit. */
+static int write_out(call *of, int failed)
 {
     char *text = NULL;
-    int rc = of->handle->home == LKV_HOME_DATABASE ? lkv_handle_sync(of->handle, &text)
-                                                   : SQLITE_OK;
-    return lkv_table_error(of->table, rc, text);
+    int rc = failed;
+    if (of->handle->home == LKV_HOME_DATABASE && failed == SQLITE_OK) {
+        rc = lkv_handle_sync(of->handle, &text);
+    }
+    if (of->handle->home == LKV_HOME_DATABASE && rc != SQLITE_OK) {
+        lkv_touch(of->handle->store);
+    }
+    return failed != SQLITE_OK ? rc : lkv_table_error(of->table, rc, text);
 }
 
 int lkv_command(lkv_table *table, sqlite3_value **columns)
@@ -322,8 +328,7 @@ int lkv_command(lkv_table *table, sqlite3_value **columns)
         if (strlen(commands[i].name) == size &&
             sqlite3_strnicmp(command, commands[i].name, (int)size) == 0 &&
             (commands[i].argument == NULL) == (of.argument == NULL)) {
-            int rc = commands[i].run(&of);
-            return rc == SQLITE_OK ? write_out(&of) : rc;
+            return write_out(&of, commands[i].run(&of));
         }
     }
     return unknown(&of, command);

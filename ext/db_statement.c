@@ -56,17 +56,6 @@ int lkv_db_fail(storage_db *db, int rc)
     return (rc & 0xff) == SQLITE_NOMEM ? LKV_NOMEM : LKV_FAILED;
 }
 
-/* An authorizer that says SQLITE_IGNORE has a statement that writes do nothing. */
-static int ignored(storage_db *db, enum lkv_db_statement which)
-{
-    if (sql[which][0] == 'S' || !sqlite3_stmt_readonly(db->statements[which])) {
-        return 0;
-    }
-    sqlite3_finalize(db->statements[which]);
-    db->statements[which] = NULL;
-    return 1;
-}
-
 int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **out)
 {
     int rc = SQLITE_OK;
@@ -85,9 +74,6 @@ int lkv_db_prepare(storage_db *db, enum lkv_db_statement which, sqlite3_stmt **o
                                 SQLITE_PREPARE_PERSISTENT | SQLITE_PREPARE_NO_VTAB,
                                 &db->statements[which], NULL);
         sqlite3_free(text);
-        if (rc == SQLITE_OK && ignored(db, which)) {
-            rc = SQLITE_AUTH;
-        }
     }
     *out = db->statements[which];
     return rc == SQLITE_OK ? LKV_OK : lkv_db_fail(db, rc);
@@ -102,8 +88,20 @@ int lkv_db_step(storage_db *db, sqlite3_stmt *statement)
     return rc;
 }
 
+static void let_go(storage_db *db, const sqlite3_stmt *statement)
+{
+    for (int i = 0; i < LKV_DB_STATEMENTS; i++) {
+        if (db->statements[i] == statement) {
+            sqlite3_finalize(db->statements[i]);
+            db->statements[i] = NULL;
+        }
+    }
+}
+
 /* Runs a statement that writes. SQLite's last_insert_rowid() stays the user's. With
- * PRAGMA count_changes such a statement has a row to give, the number of changes. */
+ * PRAGMA count_changes such a statement has a row to give, the number of changes. When
+ * an authorizer says SQLITE_IGNORE, it is one that writes nothing, from the step on
+ * that compiles it anew. */
 int lkv_db_run(storage_db *db, sqlite3_stmt *statement)
 {
     sqlite3_int64 rowid = sqlite3_last_insert_rowid(db->db);
@@ -112,11 +110,16 @@ int lkv_db_run(storage_db *db, sqlite3_stmt *statement)
     while (rc == SQLITE_ROW) {
         rc = lkv_db_step(db, statement);
     }
-    if (rc != SQLITE_DONE) {
-        result = lkv_db_fail(db, rc);
+    if (rc == SQLITE_DONE && sqlite3_stmt_readonly(statement)) {
+        result = lkv_db_fail(db, SQLITE_AUTH);
+        let_go(db, statement); /* it would stay so without the authorizer */
+    } else {
+        if (rc != SQLITE_DONE) {
+            result = lkv_db_fail(db, rc);
+        }
+        sqlite3_reset(statement);
+        sqlite3_clear_bindings(statement);
     }
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
     sqlite3_set_last_insert_rowid(db->db, rowid);
     return result;
 }

@@ -251,6 +251,17 @@ int lkv_handle_verify(lkv_handle *handle, char **text)
     return lkv_handle_status(handle, rc, &err, text);
 }
 
+/* What SQLite goes back to by the newest mark, it goes back to by the others too. */
+static int anchor(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    int rc = lkv_home_anchor(handle);
+    for (int i = 0; rc == LKV_OK && i < handle->mark_count; i++) {
+        handle->marks[i].loose = 0;
+    }
+    return lkv_handle_status(handle, rc, &err, text);
+}
+
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
@@ -259,9 +270,9 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
         return lkv_external_begin(handle, text);
     }
     rc = may_use(handle, handle->unsure, text);
-    if (rc == SQLITE_OK && handle->loose) {
-        rc = lkv_handle_status(handle, lkv_home_anchor(handle), &err, text);
-        handle->loose = rc != SQLITE_OK;
+    if (rc == SQLITE_OK && handle->mark_count > 0 &&
+        handle->marks[handle->mark_count - 1].loose) {
+        rc = anchor(handle, text);
     }
     if (rc == SQLITE_OK && !lkv_in_transaction(handle->store)) {
         rc = lkv_handle_status(handle, lkv_begin(handle->store, 0, &err), &err, text);
@@ -462,8 +473,8 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
     if (mark->began && lkv_mark(handle->store, &mark->depth) != LKV_OK) {
         return SQLITE_NOMEM;
     }
+    mark->loose = 1;
     handle->mark_count++;
-    handle->loose = 1;
     return SQLITE_OK;
 }
 
@@ -504,6 +515,7 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
             undo_all(handle);
         }
         mark->savepoint = savepoint;
+        mark->loose = 0;
         handle->mark_count = i + 1;
     }
 }

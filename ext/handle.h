@@ -49,6 +49,7 @@ struct lkv_handle {
         int savepoint; /* SQLite's number */
         int began;     /* a transaction of the store was open: `depth` is its mark */
         uint32_t depth;
+        int loose; /* nothing was written since: home.h, anchor */
     } * marks;
     int mark_count, mark_capacity;
     /* Who tells of SQLite's transaction, if anybody: a vtab object, or the registry for
@@ -63,7 +64,6 @@ struct lkv_handle {
         int marks; /* that were there when it got another name */
         char *text;
     } * names;
-    int loose;    /* since the last savepoint nothing was written: home.h, anchor */
     int smallest; /* savepoint seen in this transaction; INT_MAX before the first */
     /* What a function and the command that it runs tell each other: command.c. */
     const lkv_source *source;      /* to be imported; NULL: it is in the statement */

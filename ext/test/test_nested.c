@@ -55,7 +55,10 @@ static const char *const before[] = {
     "SELECT count(*), sum(length(value)), sum(length(value) * key),"                   \
     " group_concat(key) FILTER (WHERE value LIKE '%!') FROM kv"
 
-static void undone(const char *outer, const char *sql, const char *begins)
+/* The statement changes nothing; or, where the function goes back to a savepoint
+ * itself, whatever it has changed is committed. */
+static void undone(const char *outer, const char *sql, const char *begins,
+                   int goes_back)
 {
     sqlite3 *db = check_open("nested.db");
     char *was, *attach;
@@ -75,7 +78,11 @@ static void undone(const char *outer, const char *sql, const char *begins)
             "CREATE TEMP TABLE saved AS SELECT litekv_export_index('kv') AS i");
     RUN(db, begins);
     was = check_result(db, CONTENT);
-    FAIL(db, outer, 0, "UNIQUE constraint failed");
+    FAIL(db, outer, 0, goes_back ? "" : "UNIQUE constraint failed");
+    if (goes_back) {
+        sqlite3_free(was);
+        was = check_result(db, CONTENT);
+    }
     QUERY(db, CONTENT, was);
     RUN(db, "COMMIT");
     QUERY(db, CONTENT, was);
@@ -103,8 +110,18 @@ int main(void)
     check_begin();
     for (size_t i = 0; i < sizeof(nested) / sizeof(nested[0]); i++) {
         for (int k = 0; k < 4; k++) {
-            undone(outers[(i + (size_t)k) % 3], nested[i], before[k]);
+            undone(outers[(i + (size_t)k) % 3], nested[i], before[k], 0);
         }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        undone(outers[i],
+               "ROLLBACK TO s; INSERT INTO kv VALUES('n', 1);"
+               "INSERT INTO small VALUES('n', 1)",
+               before[3], 1);
+        undone(outers[i],
+               "INSERT INTO kv VALUES('m', 1); ROLLBACK TO s;"
+               "INSERT INTO kv VALUES('n', 1); UPDATE small SET value = 5",
+               before[3], 1);
     }
     return check_end();
 }

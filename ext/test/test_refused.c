@@ -101,15 +101,17 @@ static int ignore(void *arg, int action, const char *a, const char *b, const cha
 
 /* A statement of litekv's that an authorizer has do nothing is an error, and nothing is
  * lost by it. */
-static void ignored(int action, const char *name, const char *sql)
+static void ignored(int warm, int action, const char *name, const char *sql)
 {
     sqlite3 *db = check_open("ignored.db");
     RUN(db, "CREATE VIRTUAL TABLE kv USING litekv;"
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
             "WHERE i < 300) INSERT INTO kv SELECT i, i FROM n; DELETE FROM kv WHERE "
             "key > 9");
-    check_close(db);
-    db = check_open("ignored.db");
+    if (!warm) {
+        check_close(db);
+        db = check_open("ignored.db");
+    }
     ignored_action = action;
     ignored_name = name;
     sqlite3_set_authorizer(db, ignore, NULL);
@@ -123,6 +125,55 @@ static void ignored(int action, const char *name, const char *sql)
     QUERY(db, "SELECT litekv_verify('kv'), count(*) FROM kv", "ok,10");
     check_close(db);
     check_remove("ignored.db");
+}
+
+static int deny(void *arg, int action, const char *a, const char *b, const char *c,
+                const char *d)
+{
+    (void)arg;
+    (void)b;
+    (void)c;
+    (void)d;
+    return action == SQLITE_INSERT && a != NULL && strcmp(a, ignored_name) == 0
+               ? SQLITE_DENY
+               : SQLITE_OK;
+}
+
+/* A command that is denied half way, and a transaction that is committed all the same.
+ */
+static void denied_in_the_middle(int warm)
+{
+    static const char *const names[] = {"kv_log", "kv_base", "kv_index", "kv_root"};
+    static const char *const commands[] = {
+        "SELECT litekv_deserialize('kv', i) FROM image", "SELECT litekv_compact('kv')",
+        "SELECT litekv_rebuild_index('kv')"};
+    for (int i = 0; i < 12; i++) {
+        sqlite3 *db = check_open("denied.db");
+        char *result;
+        RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 1);"
+                "CREATE TABLE image AS SELECT litekv_serialize('kv') AS i;"
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                "WHERE i < 300) REPLACE INTO kv SELECT i, i FROM n");
+        if (warm) {
+            RUN(db, "SELECT litekv_compact('kv'); REPLACE INTO kv VALUES(7, 7)");
+        }
+        RUN(db, "BEGIN");
+        ignored_name = names[i % 4];
+        sqlite3_set_authorizer(db, deny, NULL);
+        result = check_result(db, commands[i / 4]); /* some need no such row */
+        sqlite3_free(result);
+        sqlite3_set_authorizer(db, NULL, NULL);
+        RUN(db, "COMMIT");
+        QUERY(db, "SELECT count(*), sum(value) FROM kv", "300,45150");
+        check_close(db);
+        db = check_open("denied.db");
+        QUERY(db, "SELECT count(*), sum(value) FROM kv", "300,45150");
+        RUN(db, "REPLACE INTO kv VALUES(8, 8); SELECT litekv_rebuild_index('kv');"
+                "SELECT litekv_compact('kv')");
+        QUERY(db, "SELECT count(*), sum(value) FROM kv", "300,45150");
+        check_close(db);
+        check_remove("denied.db");
+    }
 }
 
 /* SQLite gives out no block that is longer than what it is told to give out. */
@@ -274,13 +325,19 @@ int main(void)
     authorizer();
     pragmas_denied("PRAGMA encoding = 'UTF-8'");
     pragmas_denied("PRAGMA encoding = 'UTF-16le'");
-    ignored(SQLITE_INSERT, "kv_log", "INSERT INTO kv VALUES('a', 1)");
-    ignored(SQLITE_INSERT, "kv_root", "INSERT INTO kv(kv) VALUES('auto_compact=0.1')");
-    ignored(SQLITE_INSERT, "kv_base", "INSERT INTO kv(kv) VALUES('compact')");
-    ignored(SQLITE_INSERT, "kv_index", "INSERT INTO kv(kv) VALUES('compact')");
-    ignored(SQLITE_ALTER_TABLE, "kv_index", "ALTER TABLE kv RENAME TO b");
-    ignored(SQLITE_CREATE_TABLE, "b_index", "CREATE VIRTUAL TABLE b USING litekv");
-    ignored(SQLITE_PRAGMA, NULL, "CREATE VIRTUAL TABLE b USING litekv");
+    for (int warm = 0; warm < 2; warm++) {
+        ignored(warm, SQLITE_INSERT, "kv_log", "INSERT INTO kv VALUES('a', 1)");
+        ignored(warm, SQLITE_INSERT, "kv_root",
+                "INSERT INTO kv(kv) VALUES('auto_compact=0.1')");
+        ignored(warm, SQLITE_INSERT, "kv_base", "INSERT INTO kv(kv) VALUES('compact')");
+        ignored(warm, SQLITE_INSERT, "kv_index",
+                "INSERT INTO kv(kv) VALUES('compact')");
+        ignored(warm, SQLITE_ALTER_TABLE, "kv_index", "ALTER TABLE kv RENAME TO b");
+        ignored(warm, SQLITE_CREATE_TABLE, "b_index",
+                "CREATE VIRTUAL TABLE b USING litekv");
+        ignored(warm, SQLITE_PRAGMA, NULL, "CREATE VIRTUAL TABLE b USING litekv");
+        denied_in_the_middle(warm);
+    }
     short_limit();
     module_gone();
     full();
