@@ -123,8 +123,7 @@ static void imaged(void)
     static const char *const works[] = {
         "INSERT INTO kv VALUES(1, 'new'), (7, 8); SELECT litekv_compact('kv')",
         "INSERT INTO kv VALUES(1, 'new'), (7, 8); SELECT litekv_compact('kv', 1)",
-        "INSERT INTO kv VALUES(1, 'new'), (7, 8);"
-        "INSERT INTO kv(kv) VALUES('rebuild')",
+        "INSERT INTO kv VALUES(1, 'new'), (7, 8); INSERT INTO kv(kv) VALUES('rebuild')",
         "INSERT INTO kv VALUES(1, 'new'), (7, 8); SAVEPOINT s",
     };
     for (int i = 0; i < 4; i++) {

@@ -10,6 +10,8 @@
 #define ROWS                                                                           \
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) "
 
+#define BIG(key) "INSERT INTO kv VALUES('" key "', zeroblob(3000000));"
+
 /* Runs the SQL that is the function's user data, once, and gives its argument. */
 static void run_it(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
@@ -27,11 +29,8 @@ static void run_it(sqlite3_context *context, int argc, sqlite3_value **argv)
 static const char *const nested[] = {
     "INSERT INTO kv VALUES('n', 1)",
     "INSERT INTO kv VALUES('n', 1), ('m', 2)",
-    "INSERT INTO kv VALUES('n', 1); UPDATE kv SET value = 0; DELETE FROM kv WHERE key "
-    "> 5",
-    "INSERT INTO kv VALUES('n', zeroblob(3000000));"
-    "INSERT INTO kv VALUES('m', zeroblob(3000000));"
-    "INSERT INTO kv VALUES('o', zeroblob(3000000))",
+    "INSERT INTO kv VALUES('n', 1); UPDATE kv SET value = 0; DELETE FROM kv",
+    BIG("n") BIG("m") BIG("o"),
     "INSERT INTO kv(kv) VALUES('compact')",
     "INSERT INTO kv(kv) VALUES('compact=3000'); INSERT INTO kv VALUES('n', 1)",
     "INSERT INTO kv VALUES('n', 1); INSERT INTO kv(kv) VALUES('compact')",
