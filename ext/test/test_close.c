@@ -56,6 +56,17 @@ static sqlite3 *start(const char *write, sqlite3_stmt **left, const char *unfini
     return db;
 }
 
+/* In this connection and in the next. */
+static void end(sqlite3 *db)
+{
+    must_agree(db);
+    check_close(db);
+    db = check_open("close.db");
+    must_agree(db);
+    check_close(db);
+    check_remove("close.db");
+}
+
 static void refused(const char *write, const char *unfinished, const char *then)
 {
     sqlite3_stmt *left;
@@ -69,12 +80,7 @@ static void refused(const char *write, const char *unfinished, const char *then)
     RUN(db, then);
     must_agree(db);
     RUN(db, "INSERT INTO kv VALUES('last', 1); INSERT INTO t VALUES('last', 1)");
-    must_agree(db);
-    check_close(db);
-    db = check_open("close.db");
-    must_agree(db);
-    check_close(db);
-    check_remove("close.db");
+    end(db);
 }
 
 /* Nothing but ROLLBACK or COMMIT follows. */
@@ -86,12 +92,7 @@ static void nothing_else(const char *write, const char *unfinished, const char *
     RUN(db, then);
     must_agree(db);
     (void)sqlite3_finalize(left); /* which a rollback may have ended */
-    must_agree(db);
-    check_close(db);
-    db = check_open("close.db");
-    must_agree(db);
-    check_close(db);
-    check_remove("close.db");
+    end(db);
 }
 
 static void zombie(const char *write)
