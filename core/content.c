@@ -51,10 +51,7 @@ int lkv_content_begin(lkv_content *content, lkv_store *store, uint64_t revision,
 
     memset(content, 0, sizeof(*content));
     content->store = store;
-    rc = lkv_store_may_commit(store,
-                              "it cannot be replaced in a transaction that has changed "
-                              "it; commit first",
-                              err);
+    rc = lkv_store_may_commit(store, "replaced", err);
     if (rc == LKV_OK) {
         rc = lkv_store_prepare(store, err);
     }

@@ -212,12 +212,11 @@ int lkv_posix_map(lkv_posix *posix, lkv_posix_object *object, lkv_error *err)
 {
     size_t size = (size_t)object->allocated;
     void *map;
-    int rc = 0;
+    int rc = lkv_posix_open_to_read(posix, object);
 
     if (lkv_posix_is_segment(object) && size < posix->base.segment) {
         size = posix->base.segment;
     }
-    rc = lkv_posix_open_to_read(posix, object);
     if (rc == 0) {
         rc = posix->os->shared->map(posix->os->ctx, object->file, size, 0, &map);
     }
@@ -273,7 +272,7 @@ static int copy_out(lkv_posix *posix, lkv_posix_object *object, uint64_t offset,
                     size_t size, lkv_bytes *view, lkv_error *err)
 {
     size_t got = 0;
-    int rc = 0;
+    int rc;
     if (size > posix->scratch_size) {
         uint8_t *moved = lkv_os_resize(posix->os, posix->scratch, size);
         if (moved == NULL) {

@@ -373,10 +373,7 @@ static int look_whole(lkv_store *store, const lkv_salvage_calls *calls, lkv_erro
     if (!store->log.open) {
         rc = lkv_begin(store, 0, err);
     } else {
-        rc = lkv_store_may_commit(store,
-                                  "it cannot be recovered in a transaction that has "
-                                  "changed it; commit first",
-                                  err);
+        rc = lkv_store_may_commit(store, "recovered", err);
         rc = rc == LKV_OK ? lkv_store_prepare(store, err) : rc;
     }
     return rc == LKV_OK ? lkv_verify(store, calls->go_on, calls->arg, err) : rc;

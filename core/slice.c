@@ -389,11 +389,7 @@ int lkv_compact(lkv_store *store, uint64_t budget, uint64_t *left, lkv_error *er
     if (!log->open) {
         return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
     }
-    rc =
-        lkv_store_may_commit(store,
-                             "it cannot be compacted in a transaction that has changed "
-                             "it; commit first",
-                             err);
+    rc = lkv_store_may_commit(store, "compacted", err);
     rc = rc == LKV_OK ? lkv_store_ready(store, err) : rc;
     while (rc == LKV_OK && budget > 0) {
         if (log->runs->pass.to == 0) {

@@ -14,6 +14,7 @@
  */
 #include "store.h"
 
+#include <stdio.h>
 #include <string.h>
 
 int lkv_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta, lkv_error *err)
@@ -397,11 +398,16 @@ void lkv_release(lkv_store *store, uint32_t depth)
     lkv_log_mark_pop(&store->log, depth);
 }
 
-int lkv_store_may_commit(const lkv_store *store, const char *refusal, lkv_error *err)
+int lkv_store_may_commit(const lkv_store *store, const char *what, lkv_error *err)
 {
-    return store->log.storage->ops->settle != NULL && store->wrote
-               ? lkv_log_error(err, LKV_MISUSE, refusal)
-               : LKV_OK;
+    char why[100];
+    if (store->log.storage->ops->settle == NULL || !store->wrote) {
+        return LKV_OK;
+    }
+    snprintf(why, sizeof(why),
+             "it cannot be %s in a transaction that has changed it; commit first",
+             what);
+    return lkv_log_error(err, LKV_MISUSE, why);
 }
 
 int lkv_store_prepare(lkv_store *store, lkv_error *err)

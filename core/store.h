@@ -131,10 +131,10 @@ void lkv_work_sweep(lkv_store *store);
 
 /* store.c: a transaction begins where the log stands; the storage is locked. */
 void lkv_store_enter(lkv_store *store);
-/* Before a commit in the middle of the caller's transaction. Where others take it up
- * when the process dies, none of the transaction's changes may be in it: LKV_MISUSE
- * with the text. */
-LKV_MUST_CHECK int lkv_store_may_commit(const lkv_store *store, const char *refusal,
+/* Before a commit in the middle of the caller's transaction, for what is to be done to
+ * the store: a participle. Where others take such a commit up when the process dies,
+ * none of the transaction's changes may be in it: LKV_MISUSE. */
+LKV_MUST_CHECK int lkv_store_may_commit(const lkv_store *store, const char *what,
                                         lkv_error *err);
 /* lkv_prepare() without paying. */
 LKV_MUST_CHECK int lkv_store_prepare(lkv_store *store, lkv_error *err);
