@@ -296,19 +296,22 @@ static int unknown(call *of, const char *command)
 
 /* A command may have written and removed much. So that the shadow tables are whole for
  * whoever looks at the pages in the middle of the transaction, as sqlite3_serialize()
- * does, the log's end follows at once; when the command failed and the transaction goes
- * on, with its commit. */
-static int write_out(call *of, int failed)
+ * does, the log's end follows at once; after a failure, with the transaction's commit.
+ */
+static int write_out(call *of, int rc)
 {
     char *text = NULL;
-    int rc = failed;
-    if (of->handle->home == LKV_HOME_DATABASE && failed == SQLITE_OK) {
-        rc = lkv_handle_sync(of->handle, &text);
+    if (of->handle->home != LKV_HOME_DATABASE) {
+        return rc;
     }
-    if (of->handle->home == LKV_HOME_DATABASE && rc != SQLITE_OK) {
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_sync(of->handle, &text);
+        (void)lkv_table_error(of->table, rc, text);
+    }
+    if (rc != SQLITE_OK) {
         lkv_touch(of->handle->store);
     }
-    return failed != SQLITE_OK ? rc : lkv_table_error(of->table, rc, text);
+    return rc;
 }
 
 int lkv_command(lkv_table *table, sqlite3_value **columns)

@@ -488,7 +488,8 @@ static void undo_all(lkv_handle *handle)
 }
 
 /* SQLite's numbers have gaps: it goes back to the oldest mark that is not older than
- * the savepoint. A savepoint below all that were seen is older than the first write. */
+ * the savepoint. A savepoint below all that were seen is older than the first write.
+ * The statement that it belongs to has marked the place or is over: no anchor. */
 void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint)
 {
     int i = first_mark_from(handle, savepoint);

@@ -5,6 +5,9 @@
 
 SQLITE_EXTENSION_INIT3
 
+static const char *const suffix[] = {"log", "base", "index", "root"};
+#define TABLES (sizeof(suffix) / sizeof(*suffix))
+
 static int run(sqlite3 *db, char *sql)
 {
     int rc = SQLITE_NOMEM;
@@ -18,8 +21,7 @@ static int run(sqlite3 *db, char *sql)
 /* After what an authorizer may have had do nothing: SQLITE_IGNORE. */
 static int look(int rc, sqlite3 *db, const char *schema, const char *table)
 {
-    static const char *const suffix[] = {"log", "base", "index", "root"};
-    for (size_t i = 0; i < sizeof(suffix) / sizeof(*suffix) && rc == SQLITE_OK; i++) {
+    for (size_t i = 0; i < TABLES && rc == SQLITE_OK; i++) {
         char *name = sqlite3_mprintf("%s_%s", table, suffix[i]);
         rc = name == NULL ? SQLITE_NOMEM
                           : sqlite3_table_column_metadata(db, schema, name, NULL, NULL,
@@ -44,21 +46,20 @@ int lkv_storage_db_create(sqlite3 *db, const char *schema, const char *table)
 
 /* A view in the place of a table (in a database from elsewhere) goes too. */
 static int drop_one(sqlite3 *db, const char *schema, const char *table,
-                    const char *suffix)
+                    const char *which)
 {
     int rc = run(db, sqlite3_mprintf("DROP TABLE IF EXISTS \"%w\".\"%w_%w\"", schema,
-                                     table, suffix));
+                                     table, which));
     return rc != SQLITE_ERROR
                ? rc
                : run(db, sqlite3_mprintf("DROP VIEW IF EXISTS \"%w\".\"%w_%w\"", schema,
-                                         table, suffix));
+                                         table, which));
 }
 
 int lkv_storage_db_drop(sqlite3 *db, const char *schema, const char *table)
 {
-    static const char *const suffix[] = {"log", "base", "index", "root"};
     int rc = SQLITE_OK;
-    for (size_t i = 0; i < sizeof(suffix) / sizeof(*suffix) && rc == SQLITE_OK; i++) {
+    for (size_t i = 0; i < TABLES && rc == SQLITE_OK; i++) {
         rc = drop_one(db, schema, table, suffix[i]);
     }
     return rc;
@@ -92,8 +93,8 @@ int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out)
         rc = sqlite3_finalize(statement);
     }
     sqlite3_free(sql);
-    if (rc != SQLITE_OK) {
-        return rc;
+    if (rc != SQLITE_OK || page <= 0) {
+        return rc != SQLITE_OK ? rc : SQLITE_AUTH; /* SQLITE_IGNORE */
     }
     if (sqlite3_file_control(db, schema, SQLITE_FCNTL_RESERVE_BYTES, &reserved) !=
         SQLITE_OK) {
@@ -102,9 +103,6 @@ int lkv_storage_db_block(sqlite3 *db, const char *schema, uint32_t *out)
     /* What a table leaf with one row needs beside the block: the page's header, one
      * cell pointer, the cell's sizes, a rowid of up to 9 bytes; found by counting
      * pages. */
-    if (page <= 0) {
-        return SQLITE_AUTH; /* the PRAGMA was ignored */
-    }
     page -= reserved;
     *out = (uint32_t)(page - (page > 8192 ? 40 : 39));
     return SQLITE_OK;
