@@ -20,18 +20,31 @@ static void limit_files(int limited)
     CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 }
 
-static const char *denied; /* the table that may not be written */
+/* What an authorizer answers to an action on a name (NULL: on any); else SQLITE_OK. */
+static struct answer {
+    int action;
+    const char *name;
+    int code;
+} answer;
 
-static int authorize(void *arg, int action, const char *table, const char *b,
-                     const char *c, const char *d)
+static int authorize(void *arg, int action, const char *a, const char *b, const char *c,
+                     const char *d)
 {
+    const char *name = answer.name;
     (void)arg;
-    (void)b;
     (void)c;
     (void)d;
-    return action == SQLITE_INSERT && denied != NULL && strcmp(table, denied) == 0
-               ? SQLITE_DENY
+    return action == answer.action &&
+                   (name == NULL || (a != NULL && strcmp(a, name) == 0) ||
+                    (b != NULL && strcmp(b, name) == 0))
+               ? answer.code
                : SQLITE_OK;
+}
+
+static void ask(sqlite3 *db, int action, const char *name, int code)
+{
+    answer = (struct answer){action, name, code};
+    CHECK(sqlite3_set_authorizer(db, authorize, NULL) == SQLITE_OK);
 }
 
 /* RENAME and DROP of a table in memory become a part of the transaction by statements
@@ -39,31 +52,19 @@ static int authorize(void *arg, int action, const char *table, const char *b,
 static void authorizer(void)
 {
     sqlite3 *db = check_open(":memory:");
-    sqlite3_set_authorizer(db, authorize, NULL);
     RUN(db, "CREATE VIRTUAL TABLE kv USING litekv(memory=on); INSERT INTO kv VALUES(1, "
             "1); CREATE VIRTUAL TABLE two USING litekv(memory=on); BEGIN");
-    denied = "kv";
+    ask(db, SQLITE_INSERT, "kv", SQLITE_DENY);
     FAIL(db, "ALTER TABLE kv RENAME TO other", SQLITE_AUTH,
          "litekv: \"kv\": not author");
     RUN(db, "COMMIT");
-    denied = "litekv_dropped"; /* nobody hears whether it is for good */
+    /* Nobody hears whether it is for good. */
+    ask(db, SQLITE_INSERT, "litekv_dropped", SQLITE_DENY);
     RUN(db, "BEGIN; DROP TABLE kv; ROLLBACK");
     QUERY(db, "SELECT * FROM kv", "1,1");
     RUN(db, "DROP TABLE kv; CREATE VIRTUAL TABLE kv USING litekv(memory=on)");
     QUERY(db, "SELECT * FROM kv", "");
-    denied = NULL;
     check_close(db);
-}
-
-static int no_pragma(void *arg, int action, const char *a, const char *b, const char *c,
-                     const char *d)
-{
-    (void)arg;
-    (void)a;
-    (void)b;
-    (void)c;
-    (void)d;
-    return action == SQLITE_PRAGMA ? SQLITE_DENY : SQLITE_OK;
 }
 
 /* What an ordinary table needs no PRAGMA for, litekv does without one. */
@@ -74,29 +75,13 @@ static void pragmas_denied(const char *encoding)
     RUN(db, "CREATE VIRTUAL TABLE kv USING litekv(key TEXT, value)");
     check_close(db);
     db = check_open("denied.db");
-    sqlite3_set_authorizer(db, no_pragma, NULL);
+    ask(db, SQLITE_PRAGMA, NULL, SQLITE_DENY);
     RUN(db, "INSERT INTO kv VALUES('a', 1), ('b', 2), ('c', 3)");
     RUN(db, "UPDATE kv SET value = 4 WHERE key = 'b'; DELETE FROM kv WHERE key = 'c'");
     QUERY(db, "SELECT value FROM kv WHERE key > 'a' ORDER BY key", "4");
     QUERY(db, "SELECT value FROM kv WHERE key LIKE 'A%'", "1");
     check_close(db);
     check_remove("denied.db");
-}
-
-static int ignored_action;
-static const char *ignored_name;
-
-static int ignore(void *arg, int action, const char *a, const char *b, const char *c,
-                  const char *d)
-{
-    (void)arg;
-    (void)c;
-    (void)d;
-    return action == ignored_action && (ignored_name == NULL ||
-                                        (a != NULL && strcmp(a, ignored_name) == 0) ||
-                                        (b != NULL && strcmp(b, ignored_name) == 0))
-               ? SQLITE_IGNORE
-               : SQLITE_OK;
 }
 
 /* A statement of litekv's that an authorizer has do nothing is an error, and nothing is
@@ -112,9 +97,7 @@ static void ignored(int warm, int action, const char *name, const char *sql)
         check_close(db);
         db = check_open("ignored.db");
     }
-    ignored_action = action;
-    ignored_name = name;
-    sqlite3_set_authorizer(db, ignore, NULL);
+    ask(db, action, name, SQLITE_IGNORE);
     FAIL(db, sql, SQLITE_AUTH, "authorization denied");
     sqlite3_set_authorizer(db, NULL, NULL);
     QUERY(db, "SELECT litekv_verify('kv'), sum(key) FROM kv", "ok,45");
@@ -125,18 +108,6 @@ static void ignored(int warm, int action, const char *name, const char *sql)
     QUERY(db, "SELECT litekv_verify('kv'), count(*) FROM kv", "ok,10");
     check_close(db);
     check_remove("ignored.db");
-}
-
-static int deny(void *arg, int action, const char *a, const char *b, const char *c,
-                const char *d)
-{
-    (void)arg;
-    (void)b;
-    (void)c;
-    (void)d;
-    return action == SQLITE_INSERT && a != NULL && strcmp(a, ignored_name) == 0
-               ? SQLITE_DENY
-               : SQLITE_OK;
 }
 
 /* A command that is denied half way, and a transaction that is committed all the same.
@@ -158,8 +129,7 @@ static void denied_in_the_middle(int warm)
             RUN(db, "SELECT litekv_compact('kv'); REPLACE INTO kv VALUES(7, 7)");
         }
         RUN(db, "BEGIN");
-        ignored_name = names[i % 4];
-        sqlite3_set_authorizer(db, deny, NULL);
+        ask(db, SQLITE_INSERT, names[i % 4], SQLITE_DENY);
         result = check_result(db, commands[i / 4]); /* some need no such row */
         sqlite3_free(result);
         sqlite3_set_authorizer(db, NULL, NULL);
