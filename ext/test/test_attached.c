@@ -147,6 +147,55 @@ static void imaged(void)
     }
 }
 
+static int of_table, of_shadow;
+
+static void told(void *arg, int action, const char *schema, const char *table,
+                 sqlite3_int64 rowid)
+{
+    (void)arg;
+    (void)action;
+    (void)schema;
+    (void)rowid;
+    of_table += strcmp(table, "kv") == 0;
+    of_shadow += strncmp(table, "kv_", 3) == 0;
+}
+
+/* An update hook is told of rows of shadow tables. What replicates these puts them
+ * there directly: in a transaction that has not used the table before. */
+static void replicated(void)
+{
+    sqlite3 *db = check_open("a.db"), *to;
+    char *sql;
+    sqlite3_update_hook(db, told, NULL);
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 'one')");
+    RUN(db, "VACUUM");
+    to = check_open("b.db");
+    sql = sqlite3_mprintf("ATTACH %Q AS source", check_path("a.db"));
+    RUN(to, "CREATE VIRTUAL TABLE kv USING litekv");
+    QUERY(to, "SELECT * FROM kv", "");
+    RUN(to, sql);
+    for (int i = 0; i < 3; i++) {
+        RUN(db, i == 0   ? "INSERT INTO kv VALUES(2, 'two')"
+                : i == 1 ? "DELETE FROM kv WHERE key = 1; SELECT litekv_compact('kv')"
+                         : "INSERT INTO kv VALUES(3, 'three')");
+        RUN(to, "BEGIN; DELETE FROM kv_log; DELETE FROM kv_base; DELETE FROM kv_index;"
+                "INSERT INTO main.kv_log SELECT * FROM source.kv_log;"
+                "INSERT INTO main.kv_base SELECT * FROM source.kv_base;"
+                "INSERT INTO main.kv_index SELECT * FROM source.kv_index;"
+                "REPLACE INTO main.kv_root SELECT * FROM source.kv_root; COMMIT");
+        QUERY(to, "SELECT key FROM main.kv", i == 0 ? "1;2" : i == 1 ? "2" : "2;3");
+        QUERY(to, "SELECT litekv_verify('main.kv')", "ok");
+    }
+    RUN(to, "INSERT INTO main.kv VALUES(4, 4)");
+    QUERY(to, "SELECT key FROM main.kv", "2;3;4");
+    CHECK(of_table == 0 && of_shadow > 0);
+    sqlite3_free(sql);
+    check_close(to);
+    check_close(db);
+    check_remove("a.db");
+    check_remove("b.db");
+}
+
 static void take(sqlite3 *db, const char *value)
 {
     sqlite3_int64 size;
@@ -182,5 +231,6 @@ int main(void)
     another_file();
     deserialized();
     imaged();
+    replicated();
     return check_end();
 }

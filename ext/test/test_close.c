@@ -124,6 +124,55 @@ static void undone(const char *write)
     check_remove("close.db");
 }
 
+/* Outside of the database and in memory the rollback is taken for one. */
+static void outside(const char *option)
+{
+    sqlite3 *db = check_open("close.db");
+    sqlite3_stmt *left;
+    char *sql = sqlite3_mprintf("CREATE VIRTUAL TABLE kv USING litekv(key, value, %s);"
+                                "CREATE TABLE o(a); INSERT INTO o VALUES(1), (2);"
+                                "INSERT INTO kv VALUES(1, 1); BEGIN;"
+                                "INSERT INTO kv VALUES(2, 2)",
+                                option);
+    RUN(db, sql);
+    sqlite3_free(sql);
+    CHECK(sqlite3_prepare_v2(db, "SELECT a FROM o", -1, &left, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(left) == SQLITE_ROW);
+    CHECK(sqlite3_close(db) == SQLITE_BUSY);
+    CHECK(sqlite3_finalize(left) == SQLITE_OK);
+    RUN(db, "COMMIT");
+    QUERY(db, "SELECT *, litekv_verify('kv') FROM kv", "1,1,ok");
+    RUN(db, "INSERT INTO kv VALUES(3, 3)");
+    QUERY(db, "SELECT * FROM kv", "1,1;3,3");
+    RUN(db, "DROP TABLE kv");
+    if (strstr(option, "path") != NULL) {
+        QUERY(db, "SELECT litekv_remove('close.kv')", "1");
+    }
+    check_close(db);
+    check_remove("close.db");
+}
+
+/* What is pending cannot be written out: it is undone, or all of the transaction. The
+ * table is whole. */
+static void interrupted(const char *write)
+{
+    sqlite3_stmt *left;
+    sqlite3 *db = start(write, &left, "SELECT a FROM o");
+    sqlite3_interrupt(db);
+    CHECK(sqlite3_close(db) == SQLITE_BUSY);
+    (void)sqlite3_finalize(left);
+    if (!sqlite3_get_autocommit(db)) {
+        RUN(db, "COMMIT");
+    }
+    QUERY(db, "SELECT litekv_verify('kv')", "ok");
+    RUN(db, "INSERT INTO kv VALUES('last', 1)");
+    check_close(db);
+    db = check_open("close.db");
+    QUERY(db, "SELECT value, litekv_verify('kv') FROM kv WHERE key = 'last'", "1,ok");
+    check_close(db);
+    check_remove("close.db");
+}
+
 int main(void)
 {
     check_begin();
@@ -134,11 +183,14 @@ int main(void)
         nothing_else(writes[i], "SELECT a FROM o", "ROLLBACK");
         zombie(writes[i]);
         undone(writes[i]);
+        interrupted(writes[i]);
     }
     /* One on the table itself holds its vtab object. */
     refused(writes[0], "SELECT key FROM kv", "COMMIT");
     refused(writes[0], "SELECT key FROM kv", "ROLLBACK");
     nothing_else(writes[0], "SELECT key FROM kv", "COMMIT");
     nothing_else(writes[0], "SELECT key FROM kv", "ROLLBACK");
+    outside("memory=on");
+    outside("path='close.kv'");
     return check_end();
 }
