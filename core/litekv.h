@@ -89,6 +89,12 @@ LKV_MUST_CHECK int lkv_refresh(lkv_store *store, lkv_error *err);
  * in the middle of a transaction. Errors: LKV_CORRUPT, the storage's. */
 LKV_MUST_CHECK int lkv_is_there(lkv_store *store, const uint8_t *id, lkv_error *err);
 
+/* Whether the end of the log that the storage shows is the one that the transaction
+ * stands on, which is the one before it or what lkv_prepare() wrote last: LKV_OK or
+ * LKV_ABSENT. For a storage whose owner goes back to marks of its own. In a transaction,
+ * right after lkv_rollback_to(). Errors: LKV_CORRUPT, the storage's. */
+LKV_MUST_CHECK int lkv_stands(lkv_store *store, lkv_error *err);
+
 /* The store's 16-byte identity and the caller's description, both as of the last
  * refresh; valid until the next call that refreshes. */
 lkv_bytes lkv_id(const lkv_store *store);

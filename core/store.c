@@ -82,6 +82,16 @@ int lkv_is_there(lkv_store *store, const uint8_t *id, lkv_error *err)
     return lkv_log_is_there(&store->log, id, err);
 }
 
+int lkv_stands(lkv_store *store, lkv_error *err)
+{
+    lkv_storage *storage = store->log.storage;
+    lkv_end end;
+    int rc = storage->ops->read_end(storage, &end, err);
+    store->log.views++;
+    return rc == LKV_OK && memcmp(&end, &store->log.at, sizeof(end)) != 0 ? LKV_ABSENT
+                                                                          : rc;
+}
+
 lkv_bytes lkv_id(const lkv_store *store)
 {
     return (lkv_bytes){store->log.at.store_id, LKV_ID_SIZE};

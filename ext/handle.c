@@ -153,6 +153,7 @@ static void start(lkv_handle *handle, const void *leader)
     handle->leader = leader;
     handle->mark_count = 0;
     handle->smallest = INT_MAX;
+    handle->went_back = 0;
 }
 
 /* The store's tables were taken away, and with them what is pending. The object of the
@@ -196,6 +197,34 @@ static int make_empty(lkv_handle *handle, char **text)
     return lkv_handle_status(handle, rc, &err, text);
 }
 
+/* What the shadow tables hold is what counts, as for a handle that is new to the
+ * transaction; what is pending goes. */
+static void start_over(lkv_handle *handle)
+{
+    lkv_rollback(handle->store);
+    for (int i = 0; i < handle->mark_count; i++) {
+        handle->marks[i].began = 0;
+    }
+}
+
+/* Whether SQLite went back to where the handle did: it may not, where statements end in
+ * another order than they began. */
+static int settle(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    int rc =
+        lkv_in_transaction(handle->store) ? lkv_stands(handle->store, &err) : LKV_OK;
+
+    if (rc == LKV_ABSENT) {
+        start_over(handle);
+        rc = LKV_OK;
+    }
+    if (rc == LKV_OK) {
+        handle->went_back = 0;
+    }
+    return lkv_handle_status(handle, rc, &err, text);
+}
+
 /* Before the store is used. */
 static int may_use(lkv_handle *handle, int looks, char **text)
 {
@@ -203,7 +232,8 @@ static int may_use(lkv_handle *handle, int looks, char **text)
         return unusable(handle, "they come back to the table itself", text);
     }
     if (handle->home == LKV_HOME_DATABASE) {
-        return looks ? look(handle, text) : SQLITE_OK;
+        int rc = looks ? look(handle, text) : SQLITE_OK;
+        return rc == SQLITE_OK && handle->went_back ? settle(handle, text) : rc;
     }
     return handle->home != LKV_HOME_MEMORY || handle->made ? SQLITE_OK
                                                            : make_empty(handle, text);
@@ -487,9 +517,11 @@ static void undo_all(lkv_handle *handle)
     }
 }
 
-/* SQLite's numbers have gaps: it goes back to the oldest mark that is not older than
- * the savepoint. A savepoint below all that were seen is older than the first write.
- * The statement that it belongs to has marked the place or is over: no anchor. */
+/* A savepoint below all that were seen is older than the first write. Another one that
+ * has no mark was forgotten when a statement in the middle of its own went back
+ * further, or ended too early: SQLite may have gone anywhere, but outside of the
+ * database to the oldest mark that is not older. The statement that the savepoint
+ * belongs to has marked the place or is over: no anchor. */
 void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint)
 {
     int i = first_mark_from(handle, savepoint);
@@ -504,10 +536,15 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
         lkv_handle_detach(handle);
         return;
     }
+    handle->went_back = 1;
     undo_names(handle, savepoint < handle->smallest ? -1 : i);
     if (savepoint < handle->smallest) {
         undo_all(handle);
         handle->mark_count = 0;
+    } else if (handle->home == LKV_HOME_DATABASE &&
+               (i == handle->mark_count || handle->marks[i].savepoint != savepoint)) {
+        start_over(handle);
+        handle->mark_count = i;
     } else if (i < handle->mark_count) {
         struct lkv_handle_mark *mark = &handle->marks[i];
         if (mark->began) {
