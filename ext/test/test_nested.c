@@ -1,7 +1,7 @@
 /*
  * test_nested.c - a function writes to a table in the middle of a statement on another
  * database, which then fails: SQLite goes back to its beginning, and tells the table,
- * whose shadow tables have to go back as well.
+ * whose shadow tables have to go back as well. Or it goes back to a savepoint.
  */
 #include "check.h"
 
@@ -54,17 +54,14 @@ static const char *const before[] = {
     "SELECT count(*), sum(length(value)), sum(length(value) * key),"                   \
     " group_concat(key) FILTER (WHERE value LIKE '%!') FROM kv"
 
-/* The statement changes nothing; or, where the function goes back to a savepoint
- * itself, whatever it has changed is committed. */
-static void undone(const char *outer, const char *sql, const char *begins,
-                   int goes_back)
+/* Two databases with their tables, in which nested() runs `*sql`, once. */
+static sqlite3 *make(const char **sql)
 {
     sqlite3 *db = check_open("nested.db");
-    char *was, *attach;
+    char *attach = sqlite3_mprintf("ATTACH %Q AS two", check_path("nested2.db"));
 
-    CHECK(sqlite3_create_function(db, "nested", 1, SQLITE_UTF8, &sql, run_it, NULL,
+    CHECK(sqlite3_create_function(db, "nested", 1, SQLITE_UTF8, sql, run_it, NULL,
                                   NULL) == SQLITE_OK);
-    attach = sqlite3_mprintf("ATTACH %Q AS two", check_path("nested2.db"));
     RUN(db, attach);
     sqlite3_free(attach);
     RUN(db, "CREATE TEMP TABLE t(x UNIQUE); CREATE TABLE two.t(x UNIQUE);"
@@ -75,28 +72,60 @@ static void undone(const char *outer, const char *sql, const char *begins,
             "INSERT INTO kv SELECT i, printf('%050d', i) FROM n;" ROWS
             "REPLACE INTO kv SELECT i, printf('%040d', i) FROM n WHERE i % 2;"
             "CREATE TEMP TABLE saved AS SELECT litekv_export_index('kv') AS i");
-    RUN(db, begins);
-    was = check_result(db, CONTENT);
-    FAIL(db, outer, 0, goes_back ? "" : "UNIQUE constraint failed");
-    if (goes_back) {
-        sqlite3_free(was);
-        was = check_result(db, CONTENT);
-    }
-    QUERY(db, CONTENT, was);
+    return db;
+}
+
+/* The table is committed with that content, is whole, and can be written to. */
+static void end(sqlite3 *db, const char *content)
+{
     RUN(db, "COMMIT");
-    QUERY(db, CONTENT, was);
+    QUERY(db, CONTENT, content);
     QUERY(db, "SELECT litekv_verify('kv')", "ok");
     check_close(db);
     db = check_open("nested.db");
-    QUERY(db, CONTENT, was);
+    QUERY(db, CONTENT, content);
     QUERY(db, "SELECT litekv_verify('kv')", "ok");
     RUN(db, "INSERT INTO kv VALUES('last', 1); INSERT INTO kv(kv) VALUES('compact')");
     QUERY(db, "SELECT litekv_verify('kv')", "ok");
     QUERY(db, "PRAGMA integrity_check", "ok");
     check_close(db);
-    sqlite3_free(was);
     check_remove("nested.db");
     check_remove("nested2.db");
+}
+
+/* The statement changes nothing. */
+static void undone(const char *outer, const char *sql, const char *begins)
+{
+    sqlite3 *db = make(&sql);
+    char *was;
+
+    RUN(db, begins);
+    was = check_result(db, CONTENT);
+    FAIL(db, outer, 0, "UNIQUE constraint failed");
+    QUERY(db, CONTENT, was);
+    end(db, was);
+    sqlite3_free(was);
+}
+
+/* The function goes back to a savepoint itself. What it changes afterwards may be
+ * undone or not, but is the same after COMMIT, and gone after ROLLBACK TO. */
+static void gone_back(const char *outer, const char *sql, int again)
+{
+    sqlite3 *db = make(&sql);
+    char *was;
+
+    RUN(db, "BEGIN; REPLACE INTO kv VALUES(7, 'seven'); SAVEPOINT s");
+    was = check_result(db, CONTENT);
+    FAIL(db, outer, 0, "");
+    if (again) {
+        RUN(db, "INSERT INTO kv VALUES('late', 1); ROLLBACK TO s");
+    } else {
+        sqlite3_free(was);
+        was = check_result(db, CONTENT);
+    }
+    QUERY(db, CONTENT, was);
+    end(db, was);
+    sqlite3_free(was);
 }
 
 int main(void)
@@ -106,21 +135,26 @@ int main(void)
         "INSERT INTO two.t SELECT nested(1) UNION ALL SELECT 2 UNION ALL SELECT 1",
         "INSERT INTO two.v VALUES(nested(1)), (2), (1)",
     };
+    static const char *const back[] = {
+        "ROLLBACK TO s",
+        "ROLLBACK TO s; INSERT INTO kv VALUES('n', 1); INSERT INTO small VALUES('n', "
+        "1)",
+        "INSERT INTO kv VALUES('m', 1); ROLLBACK TO s; INSERT INTO kv VALUES('n', 1);"
+        "UPDATE small SET value = 5",
+        "ROLLBACK TO s;"
+        "INSERT INTO kv VALUES('n', zeroblob(3000000)), ('m', zeroblob(3000000))",
+    };
     check_begin();
     for (size_t i = 0; i < sizeof(nested) / sizeof(nested[0]); i++) {
         for (int k = 0; k < 4; k++) {
-            undone(outers[(i + (size_t)k) % 3], nested[i], before[k], 0);
+            undone(outers[(i + (size_t)k) % 3], nested[i], before[k]);
         }
     }
     for (size_t i = 0; i < 3; i++) {
-        undone(outers[i],
-               "ROLLBACK TO s; INSERT INTO kv VALUES('n', 1);"
-               "INSERT INTO small VALUES('n', 1)",
-               before[3], 1);
-        undone(outers[i],
-               "INSERT INTO kv VALUES('m', 1); ROLLBACK TO s;"
-               "INSERT INTO kv VALUES('n', 1); UPDATE small SET value = 5",
-               before[3], 1);
+        for (size_t k = 0; k < sizeof(back) / sizeof(back[0]); k++) {
+            gone_back(outers[i], back[k], 0);
+            gone_back(outers[i], back[k], 1);
+        }
     }
     return check_end();
 }
