@@ -153,6 +153,7 @@ static void start(lkv_handle *handle, const void *leader)
     handle->leader = leader;
     handle->mark_count = 0;
     handle->smallest = INT_MAX;
+    handle->next_number = -1;
     handle->went_back = 0;
 }
 
@@ -212,8 +213,9 @@ static void start_over(lkv_handle *handle)
 static int settle(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
-    int rc =
-        lkv_in_transaction(handle->store) ? lkv_stands(handle->store, &err) : LKV_OK;
+    int rc = handle->went_back && lkv_in_transaction(handle->store)
+                 ? lkv_stands(handle->store, &err)
+                 : LKV_OK;
 
     if (rc == LKV_ABSENT) {
         start_over(handle);
@@ -232,8 +234,7 @@ static int may_use(lkv_handle *handle, int looks, char **text)
         return unusable(handle, "they come back to the table itself", text);
     }
     if (handle->home == LKV_HOME_DATABASE) {
-        int rc = looks ? look(handle, text) : SQLITE_OK;
-        return rc == SQLITE_OK && handle->went_back ? settle(handle, text) : rc;
+        return looks ? look(handle, text) : SQLITE_OK;
     }
     return handle->home != LKV_HOME_MEMORY || handle->made ? SQLITE_OK
                                                            : make_empty(handle, text);
@@ -247,6 +248,9 @@ int lkv_handle_refresh(lkv_handle *handle, char **text)
         return lkv_external_refresh(handle, text);
     }
     rc = may_use(handle, handle->unsure, text);
+    if (rc == SQLITE_OK) {
+        rc = settle(handle, text);
+    }
     if (rc == SQLITE_OK) {
         rc = lkv_handle_status(handle, lkv_refresh(handle->store, &err), &err, text);
     }
@@ -300,6 +304,9 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
         return lkv_external_begin(handle, text);
     }
     rc = may_use(handle, handle->unsure, text);
+    if (rc == SQLITE_OK) {
+        rc = settle(handle, text);
+    }
     if (rc == SQLITE_OK && handle->mark_count > 0 &&
         handle->marks[handle->mark_count - 1].loose) {
         rc = anchor(handle, text);
@@ -323,6 +330,9 @@ int lkv_handle_sync(lkv_handle *handle, char **text)
         return SQLITE_OK;
     }
     rc = may_use(handle, handle->created, text);
+    if (rc == SQLITE_OK && handle->registry != NULL) {
+        rc = settle(handle, text);
+    }
     if (rc == SQLITE_OK) {
         rc = lkv_handle_status(handle, lkv_prepare(handle->store, &err), &err, text);
     }
@@ -458,16 +468,56 @@ void lkv_handle_release(lkv_handle *handle, const void *object, int savepoint)
     if (i < handle->mark_count) {
         handle->mark_count = i;
     }
+    if (savepoint < handle->next_number) {
+        handle->next_number = savepoint;
+    }
     for (struct lkv_handle_name *name = handle->names;
          name != NULL && name->marks > handle->mark_count; name = name->older) {
         name->marks = handle->mark_count;
     }
 }
 
+static int add_mark(lkv_handle *handle, int savepoint)
+{
+    struct lkv_handle_mark *mark;
+    if (handle->mark_count == handle->mark_capacity) {
+        int capacity = handle->mark_capacity == 0 ? 4 : handle->mark_capacity * 2;
+        mark =
+            sqlite3_realloc64(handle->marks, (sqlite3_uint64)capacity * sizeof(*mark));
+        if (mark == NULL) {
+            return SQLITE_NOMEM;
+        }
+        handle->marks = mark;
+        handle->mark_capacity = capacity;
+    }
+    mark = &handle->marks[handle->mark_count];
+    mark->savepoint = savepoint;
+    mark->began = lkv_in_transaction(handle->store);
+    if (mark->began && lkv_mark(handle->store, &mark->depth) != LKV_OK) {
+        return SQLITE_NOMEM;
+    }
+    mark->loose = 1;
+    handle->mark_count++;
+    handle->next_number = savepoint + 1;
+    return SQLITE_OK;
+}
+
+/* Numbers are left out after a ROLLBACK TO in the middle of a statement, and where
+ * statements end in another order than they began. The pages of a database are marked
+ * for these too, here. */
+static int add_marks(lkv_handle *handle, int savepoint)
+{
+    int next = handle->next_number, rc = SQLITE_OK;
+    next = next < 0 || next > savepoint ? savepoint : next;
+    while (next <= savepoint && rc == SQLITE_OK) {
+        rc = add_mark(handle, next++);
+    }
+    return rc;
+}
+
 int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
                          char **text)
 {
-    struct lkv_handle_mark *mark;
     int rc;
 
     if (!counts(handle, object)) {
@@ -487,25 +537,7 @@ int lkv_handle_savepoint(lkv_handle *handle, const void *object, int savepoint,
             return rc;
         }
     }
-    if (handle->mark_count == handle->mark_capacity) {
-        int capacity = handle->mark_capacity == 0 ? 4 : handle->mark_capacity * 2;
-        mark =
-            sqlite3_realloc64(handle->marks, (sqlite3_uint64)capacity * sizeof(*mark));
-        if (mark == NULL) {
-            return SQLITE_NOMEM;
-        }
-        handle->marks = mark;
-        handle->mark_capacity = capacity;
-    }
-    mark = &handle->marks[handle->mark_count];
-    mark->savepoint = savepoint;
-    mark->began = lkv_in_transaction(handle->store);
-    if (mark->began && lkv_mark(handle->store, &mark->depth) != LKV_OK) {
-        return SQLITE_NOMEM;
-    }
-    mark->loose = 1;
-    handle->mark_count++;
-    return SQLITE_OK;
+    return add_marks(handle, savepoint);
 }
 
 static void undo_all(lkv_handle *handle)
@@ -518,10 +550,9 @@ static void undo_all(lkv_handle *handle)
 }
 
 /* A savepoint below all that were seen is older than the first write. Another one that
- * has no mark was forgotten when a statement in the middle of its own went back
- * further, or ended too early: SQLite may have gone anywhere, but outside of the
- * database to the oldest mark that is not older. The statement that the savepoint
- * belongs to has marked the place or is over: no anchor. */
+ * has no mark never was, or was forgotten when SQLite went back further: nothing to go
+ * back to. The statement that it belongs to has marked the place or is over: no anchor.
+ */
 void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint)
 {
     int i = first_mark_from(handle, savepoint);
@@ -536,15 +567,11 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
         lkv_handle_detach(handle);
         return;
     }
-    handle->went_back = 1;
     undo_names(handle, savepoint < handle->smallest ? -1 : i);
     if (savepoint < handle->smallest) {
         undo_all(handle);
         handle->mark_count = 0;
-    } else if (handle->home == LKV_HOME_DATABASE &&
-               (i == handle->mark_count || handle->marks[i].savepoint != savepoint)) {
-        start_over(handle);
-        handle->mark_count = i;
+        handle->smallest = handle->next_number = savepoint + 1;
     } else if (i < handle->mark_count) {
         struct lkv_handle_mark *mark = &handle->marks[i];
         if (mark->began) {
@@ -552,8 +579,9 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
         } else {
             undo_all(handle);
         }
-        mark->savepoint = savepoint;
         mark->loose = 0;
         handle->mark_count = i + 1;
+        handle->next_number = mark->savepoint + 1;
+        handle->went_back = handle->home == LKV_HOME_DATABASE;
     }
 }

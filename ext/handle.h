@@ -64,8 +64,9 @@ struct lkv_handle {
         int marks; /* that were there when it got another name */
         char *text;
     } * names;
-    int smallest;  /* savepoint seen in this transaction; INT_MAX before the first */
-    int went_back; /* to a savepoint, and nothing was read or written since */
+    int smallest;    /* savepoint seen in this transaction; INT_MAX before the first */
+    int next_number; /* of a savepoint, unless some are left out; -1: not known */
+    int went_back;   /* to a savepoint, and nothing was read or written since */
     /* What a function and the command that it runs tell each other: command.c. */
     const lkv_source *source;      /* to be imported; NULL: it is in the statement */
     struct lkv_recovery *recovery; /* what becomes of it is to be told; NULL: not */
