@@ -143,6 +143,7 @@ int main(void)
         "UPDATE small SET value = 5",
         "ROLLBACK TO s;"
         "INSERT INTO kv VALUES('n', zeroblob(3000000)), ('m', zeroblob(3000000))",
+        "ROLLBACK TO s;" BIG("n") BIG("m"),
     };
     check_begin();
     for (size_t i = 0; i < sizeof(nested) / sizeof(nested[0]); i++) {

@@ -236,6 +236,56 @@ static void try(uint64_t seed)
     check_remove("order2.db");
 }
 
+/* end_it(): ends the statement that was left half stepped, and begins another one. */
+static void end_it(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    sqlite3_finalize(sqlite3_user_data(context));
+    RUN(sqlite3_context_db_handle(context), "INSERT INTO t VALUES(3), (4)");
+    sqlite3_result_value(context, argv[0]);
+}
+
+/* A statement that fails takes a row with it that was there before, in an ordinary
+ * table as well: SQLite has kept a savepoint of its number that is older. */
+static void older_savepoint(void)
+{
+    static const char both[] = "SELECT (SELECT group_concat(key) FROM kv),"
+                               " (SELECT group_concat(key) FROM o)";
+    sqlite3 *db = check_open("order.db");
+    sqlite3_stmt *half;
+    char *attach = sqlite3_mprintf("ATTACH %Q AS two", check_path("order2.db"));
+
+    RUN(db, attach);
+    sqlite3_free(attach);
+    RUN(db, "CREATE TABLE two.u(x UNIQUE); CREATE TABLE t(x UNIQUE);"
+            "CREATE TABLE o(key PRIMARY KEY, value) WITHOUT ROWID;"
+            "CREATE VIRTUAL TABLE kv USING litekv");
+    RUN(db, "BEGIN; INSERT INTO kv VALUES(1, 1); INSERT INTO o VALUES(1, 1);"
+            "SAVEPOINT s");
+    CHECK(sqlite3_prepare_v2(db, "INSERT INTO t VALUES(1), (2) RETURNING x", -1, &half,
+                             NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(half) == SQLITE_ROW);
+    CHECK(sqlite3_create_function(db, "end_it", 1, SQLITE_UTF8, half, end_it, NULL,
+                                  NULL) == SQLITE_OK);
+    RUN(db, "INSERT INTO t VALUES(end_it(5)), (6), (7)");
+    RUN(db, "INSERT INTO kv VALUES(9, 9); INSERT INTO o VALUES(9, 9)");
+    QUERY(db, both, "1,9,1,9");
+    FAIL(db, "INSERT INTO two.u VALUES(1), (1)", 0, "UNIQUE constraint failed");
+    QUERY(db, both, "1,1");
+    RUN(db, "INSERT INTO kv VALUES(8, 8); INSERT INTO o VALUES(8, 8)");
+    QUERY(db, both, "1,8,1,8");
+    RUN(db, "ROLLBACK TO s");
+    QUERY(db, both, "1,1");
+    RUN(db, "COMMIT");
+    QUERY(db, both, "1,1");
+    check_close(db);
+    db = check_open("order.db");
+    QUERY(db, both, "1,1");
+    check_close(db);
+    check_remove("order.db");
+    check_remove("order2.db");
+}
+
 int main(void)
 {
     const char *seed = getenv("SEED"), *is_long = getenv("LONG");
@@ -243,6 +293,7 @@ int main(void)
     uint64_t count = is_long != NULL && strcmp(is_long, "1") == 0 ? 20000 : 300;
 
     check_begin();
+    older_savepoint();
     for (uint64_t i = 0; i < count; i++) {
         try(first + i);
     }
