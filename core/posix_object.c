@@ -11,6 +11,7 @@
 #include "posix.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LONGER (64u << 20) /* room for zeros that were written before */
@@ -416,10 +417,18 @@ int lkv_posix_list(lkv_storage *storage, int (*each)(void *arg, uint32_t object)
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "list", "");
 }
 
-static int missing(lkv_posix *posix, lkv_error *err)
+static int wrong_file(lkv_posix *posix, uint32_t number, int rc, const char *why,
+                      lkv_error *err)
 {
-    return lkv_posix_error(posix, err, LKV_MOVED,
-                           "a file that the root names is missing");
+    char text[80];
+    snprintf(text, sizeof(text), "file %08x %s", (unsigned)number, why);
+    return lkv_posix_error(posix, err, rc, text);
+}
+
+static int missing(lkv_posix *posix, uint32_t number, lkv_error *err)
+{
+    return wrong_file(posix, number, LKV_MOVED, "is missing, which the root names",
+                      err);
 }
 
 static int hold_one(lkv_posix *posix, const lkv_held *held, lkv_error *err)
@@ -433,23 +442,23 @@ static int hold_one(lkv_posix *posix, const lkv_held *held, lkv_error *err)
     }
     rc = lkv_posix_find_or_open(posix, held->number, &object, err);
     if (rc == LKV_OK && object == NULL) {
-        return missing(posix, err);
+        return missing(posix, held->number, err);
     }
     grows = rc == LKV_OK && posix->mapped && object->mapped < object->size;
     if (rc == LKV_OK && (object->size < held->size || (grows && object->file < 0))) {
         rc = look_again(posix, object, err);
         if (rc == LKV_OK && object->file < 0) { /* what is mapped lacks the end */
-            return missing(posix, err);
+            return missing(posix, held->number, err);
         }
     }
     if (rc == LKV_OK && object->size < held->size) {
-        return lkv_posix_error(posix, err, LKV_CORRUPT,
-                               "a file is shorter than the root says");
+        return wrong_file(posix, held->number, LKV_CORRUPT,
+                          "is shorter than the root says", err);
     }
     if (rc == LKV_OK && !lkv_posix_is_run(object) &&
         object->size > LKV_SEGMENT_MAX + (uint64_t)LONGER) { /* all is looked at */
-        return lkv_posix_error(posix, err, LKV_CORRUPT,
-                               "a file is longer than a segment can be");
+        return wrong_file(posix, held->number, LKV_CORRUPT,
+                          "is longer than a segment can be", err);
     }
     if (rc == LKV_OK && posix->mapped && object->mapped < object->size) {
         rc = lkv_posix_map(posix, object, err);

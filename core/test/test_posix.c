@@ -309,6 +309,7 @@ static void missing_and_short_files(void)
 {
     place p;
     user a;
+    char name[sizeof(p.path) + 12];
 
     place_open(&p);
     user_open(&a, &p, LKV_SYNC_FULL);
@@ -317,7 +318,12 @@ static void missing_and_short_files(void)
     user_close(&a);
     directory_cut(p.path, SEGMENT_1, 100);
     user_open(&a, &p, LKV_SYNC_FULL);
-    CHECK_HAS(seen(&a), "shorter than the root says");
+    CHECK_HAS(seen(&a), "file 00000001 is shorter than the root says");
+    user_close(&a);
+    snprintf(name, sizeof(name), "%s/" SEGMENT_1, p.path);
+    CHECK_INT(unlink(name), 0);
+    user_open(&a, &p, LKV_SYNC_FULL);
+    CHECK_HAS(seen(&a), "file 00000001 is missing");
     user_close(&a);
     directory_cut(p.path, "lock", 10);
     user_open(&a, &p, LKV_SYNC_FULL);
