@@ -508,7 +508,7 @@ static int add_mark(lkv_handle *handle, int savepoint)
 static int add_marks(lkv_handle *handle, int savepoint)
 {
     int next = handle->next_number, rc = SQLITE_OK;
-    next = next < 0 || next > savepoint ? savepoint : next;
+    next = next < 0 ? savepoint : next; /* and no greater: lkv_handle_release() */
     while (next <= savepoint && rc == SQLITE_OK) {
         rc = add_mark(handle, next++);
     }
