@@ -61,6 +61,8 @@ typedef struct lkv_os_shared {
     int (*sync)(void *ctx, int file);
     /* Room for `size` bytes at `offset`, which are zero from the old end on. */
     int (*extend)(void *ctx, int file, uint64_t offset, uint64_t size);
+    /* Bytes that can still be written where the file is; UINT64_MAX: not known. */
+    uint64_t (*room)(void *ctx, int file);
     /* The first `size` bytes, shared with all who map or write them. What lies beyond
      * the end of the file must not be touched. */
     int (*map)(void *ctx, int file, size_t size, int writable, void **map);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +98,16 @@ static int extend(void *ctx, int file, uint64_t offset, uint64_t size)
         rc = posix_fallocate(file, (off_t)offset, (off_t)size);
     } while (rc == EINTR);
     return rc;
+}
+
+/* Some file systems have no number of blocks: they grow. */
+static uint64_t room(void *ctx, int file)
+{
+    struct statvfs about;
+    (void)ctx;
+    return fstatvfs(file, &about) == 0 && about.f_blocks > 0
+               ? (uint64_t)about.f_bavail * about.f_frsize
+               : UINT64_MAX;
 }
 
 static int map_file(void *ctx, int file, size_t size, int writable, void **map)
@@ -333,6 +344,7 @@ const lkv_os_shared lkv_os_posix_shared = {.open = open_shared,
                                            .write = write_at,
                                            .sync = sync_data,
                                            .extend = extend,
+                                           .room = room,
                                            .map = map_file,
                                            .unmap = unmap,
                                            .lock = lock_byte,

@@ -12,6 +12,8 @@
 
 #define FIRST_STEP (64u << 10)
 #define LAST_STEP (4u << 20)
+#define STEP_SHARE                                                                     \
+    16u /* of the room that is left; zeros take it from others for good */
 #define OPEN_FILES 32u /* that wait to be mapped */
 
 /* A new file; what has its name was left by a writer that died. */
@@ -77,8 +79,18 @@ static int writable(lkv_posix *posix, uint32_t number, uint64_t offset,
     return rc == 0 ? LKV_OK : lkv_posix_object_failed(posix, err, rc, "open", number);
 }
 
+/* A step that there is room for: it is not worth a disk that is full. */
+static uint64_t step_within(uint64_t step, uint64_t room)
+{
+    while (step > room / STEP_SHARE) {
+        step = step / 2 >= FIRST_STEP ? step / 2 : 0;
+    }
+    return step;
+}
+
 /* Before a write that ends at `end`: a segment of which each commit is synced grows in
- * steps of zeros, so that a sync need not write its size as well. */
+ * steps of zeros, so that a sync need not write its size as well. Where there is no
+ * room for a step there may be for the write, which tells. */
 static int grow(lkv_posix *posix, lkv_posix_object *object, uint64_t end,
                 lkv_error *err)
 {
@@ -92,6 +104,10 @@ static int grow(lkv_posix *posix, lkv_posix_object *object, uint64_t end,
         return LKV_OK;
     }
     object->step = step * 2 > LAST_STEP ? LAST_STEP : step * 2;
+    step = step_within(step, posix->os->shared->room(posix->os->ctx, object->file));
+    if (end - at > step) {
+        return LKV_OK;
+    }
     if (at < posix->base.segment && at + step > posix->base.segment &&
         end <= posix->base.segment) {
         step = posix->base.segment - at;
@@ -112,8 +128,9 @@ static int grow(lkv_posix *posix, lkv_posix_object *object, uint64_t end,
             rc = posix->os->shared->sync(posix->os->ctx, object->file);
         }
     }
-    return rc == 0 ? LKV_OK
-                   : lkv_posix_object_failed(posix, err, rc, "extend", object->number);
+    return rc == 0 || rc == ENOSPC || rc == EDQUOT
+               ? LKV_OK
+               : lkv_posix_object_failed(posix, err, rc, "extend", object->number);
 }
 
 int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,

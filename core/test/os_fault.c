@@ -189,6 +189,12 @@ static int extend(void *ctx, int file, uint64_t offset, uint64_t size)
                       : lkv_os_posix_shared.extend(NULL, file, offset, size);
 }
 
+static uint64_t room(void *ctx, int file)
+{
+    const os_fault *fault = ctx;
+    return fault->room != 0 ? fault->room : lkv_os_posix_shared.room(NULL, file);
+}
+
 static int map(void *ctx, int file, size_t size, int writable, void **out)
 {
     os_fault *fault = ctx;
@@ -282,6 +288,7 @@ static const lkv_os_shared shared_files = {.open = open_shared,
                                            .write = write_at,
                                            .sync = sync_shared,
                                            .extend = extend,
+                                           .room = room,
                                            .map = map,
                                            .unmap = unmap,
                                            .lock = lock,

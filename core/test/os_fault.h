@@ -24,6 +24,7 @@ typedef struct os_fault {
     uint64_t live; /* allocations not given back */
     uint64_t live_bytes;
     uint64_t open_files, maps;
+    uint64_t room;     /* bytes that are said to be left; 0: those that are */
     uint64_t slept_ms; /* it does not sleep really */
     uint8_t boots;     /* another number: the machine was started again */
     int64_t now_ms;

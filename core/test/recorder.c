@@ -175,6 +175,11 @@ static int close_plain(void *ctx, int file)
 {
     return self(ctx)->inner->os.files->close(self(ctx)->inner, file);
 }
+static uint64_t room(void *ctx, int file)
+{
+    return self(ctx)->inner->os.shared->room(self(ctx)->inner, file);
+}
+
 static int map(void *ctx, int file, size_t size, int writable, void **out)
 {
     return self(ctx)->inner->os.shared->map(self(ctx)->inner, file, size, writable,
@@ -239,6 +244,7 @@ recorder *recorder_open(os_fault *os, const char *path)
     r->shared = (lkv_os_shared){.open = open_shared,
                                 .write = write_shared,
                                 .sync = sync_shared,
+                                .room = room,
                                 .map = map,
                                 .unmap = unmap,
                                 .lock = lock,
