@@ -224,6 +224,23 @@ static void deserialized(void)
     check_remove("a.db");
 }
 
+/* What was in memory goes with its database, when the next table is used. */
+static void memory_comes_back(void)
+{
+    sqlite3 *db = check_open(":memory:");
+    sqlite3_int64 used = sqlite3_memory_used();
+
+    RUN(db, "ATTACH ':memory:' AS other;"
+            "CREATE VIRTUAL TABLE other.kv USING litekv(key, value, memory=on);"
+            "INSERT INTO other.kv VALUES(1, zeroblob(3000000))");
+    CHECK(sqlite3_memory_used() > used + 2000000);
+    RUN(db, "DETACH other;"
+            "CREATE VIRTUAL TABLE kv USING litekv(key, value, memory=on);"
+            "INSERT INTO kv VALUES(1, 1)");
+    CHECK(sqlite3_memory_used() < used + 2000000);
+    check_close(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -232,5 +249,6 @@ int main(void)
     deserialized();
     imaged();
     replicated();
+    memory_comes_back();
     return check_end();
 }
