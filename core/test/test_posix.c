@@ -278,7 +278,7 @@ static void torn_tails(void)
     commit_text(a.store, "a", "1");
     commit_text(a.store, "b", "2");
     before = (long)a.store->log.at.offset;
-    commit_text(a.store, "c", "3");
+    commit_text(a.store, "c", "longer than what comes in its place");
     end = (long)a.store->log.at.offset;
     for (long at = LKV_SEGMENT_HEADER; at < end; at++) {
         char path[300], name[40];
@@ -298,6 +298,9 @@ static void torn_tails(void)
             CHECK_SIZE(lkv_storage_posix_torn(u.storage), end - before);
             commit_text(u.store, "d", "4");
             CHECK_TEXT(seen(&u), "a=1 b=2 d=4");
+            for (long i = (long)u.store->log.at.offset; i < end; i++) {
+                CHECK_INT(directory_peek(path, SEGMENT_1, i), 0);
+            }
         }
         user_close(&u);
     }
