@@ -75,6 +75,32 @@ static void newest_root_lost(void)
     party_close(&p);
 }
 
+/* With sync=normal, when no commit of the segment before leads to the next one. */
+static void root_of_a_segment_is_durable(void)
+{
+    lkv_posix *posix;
+    party p;
+    guest u;
+
+    party_open(&p, PARTY_FILES);
+    p.sync = LKV_SYNC_NORMAL;
+    guest_open(&u, &p);
+    guest_make(&u);
+    posix = lkv_posix_of(u.storage);
+    u.store->log.vouch_every = UINT64_MAX;
+    u.storage->segment = 200;
+    for (int i = 0; i < 6; i++) {
+        size_t count = u.store->log.count;
+        int slot = posix->durable_slot;
+        commit_text(u.store, "a", "1");
+        CHECK(u.store->log.count == count || posix->durable_slot != slot);
+        CHECK_INT(posix->durable_slot, posix->slot);
+    }
+    CHECK(u.store->log.count > 2);
+    guest_close(&u);
+    party_close(&p);
+}
+
 /* A root counts with the end that it was written with. */
 static void roots_with_other_ends(void)
 {
@@ -383,6 +409,7 @@ static const check_case cases[] = {CASE(damaged_while_open),
                                    CASE(lost_before_it_was_read),
                                    CASE(newest_root_lost),
                                    CASE(roots_with_other_ends),
+                                   CASE(root_of_a_segment_is_durable),
                                    CASE(second_root_torn),
                                    CASE(root_of_long_transaction_lost),
                                    CASE(reader_meets_first_writer),
