@@ -91,8 +91,8 @@ LKV_MUST_CHECK int lkv_is_there(lkv_store *store, const uint8_t *id, lkv_error *
 
 /* Whether the end of the log that the storage shows is the one that the transaction
  * stands on, which is the one before it or what lkv_prepare() wrote last: LKV_OK or
- * LKV_ABSENT. For a storage whose owner goes back to marks of its own. In a transaction,
- * right after lkv_rollback_to(). Errors: LKV_CORRUPT, the storage's. */
+ * LKV_ABSENT. For a storage whose owner goes back to marks of its own. In a
+ * transaction, right after lkv_rollback_to(). Errors: LKV_CORRUPT, the storage's. */
 LKV_MUST_CHECK int lkv_stands(lkv_store *store, lkv_error *err);
 
 /* The store's 16-byte identity and the caller's description, both as of the last
@@ -144,6 +144,11 @@ void lkv_release(lkv_store *store, uint32_t depth);
  * Errors: as lkv_put(); the transaction stands as before the call, or has been rolled
  * back by the storage's owner. */
 LKV_MUST_CHECK int lkv_prepare(lkv_store *store, lkv_error *err);
+
+/* As lkv_prepare(), if the storage has anything behind the end that it shows, or with
+ * `all`; but does no work on the index. For a storage whose owner may go back to any
+ * point between two calls, and keep what is there. */
+LKV_MUST_CHECK int lkv_publish(lkv_store *store, int all, lkv_error *err);
 
 /* Ends the transaction; what lkv_prepare() wrote is the store's content: what came
  * after the last one is undone. */

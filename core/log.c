@@ -482,6 +482,12 @@ int lkv_log_changed(const lkv_log *log)
     return log->end != log->at.offset || log->root_changed;
 }
 
+int lkv_log_is_ahead(const lkv_log *log)
+{
+    return log->root_changed || log->flushed != log->at.offset ||
+           log->segments[log->count - 1].number != log->at.segment;
+}
+
 int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
                     lkv_error *err)
 {

@@ -177,6 +177,9 @@ void lkv_log_append(lkv_log *log, enum lkv_kind kind, unsigned tag, lkv_bytes ke
 
 /* Whether there is anything to prepare. */
 int lkv_log_changed(const lkv_log *log);
+/* Whether the storage may have something of the transaction that is behind the end
+ * which it shows. */
+int lkv_log_is_ahead(const lkv_log *log);
 LKV_MUST_CHECK int lkv_log_prepare(lkv_log *log, uint64_t live_keys,
                                    uint64_t live_bytes, lkv_error *err);
 /* Closes the open segment, which holds something, and starts the next. Errors:

@@ -103,11 +103,11 @@ static int grow(lkv_posix *posix, lkv_posix_object *object, uint64_t end,
         posix->base.sync != LKV_SYNC_FULL || end - at > step) {
         return LKV_OK;
     }
-    object->step = step * 2 > LAST_STEP ? LAST_STEP : step * 2;
     step = step_within(step, posix->os->shared->room(posix->os->ctx, object->file));
     if (end - at > step) {
         return LKV_OK;
     }
+    object->step = step * 2 > LAST_STEP ? LAST_STEP : step * 2;
     if (at < posix->base.segment && at + step > posix->base.segment &&
         end <= posix->base.segment) {
         step = posix->base.segment - at;

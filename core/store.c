@@ -445,6 +445,13 @@ int lkv_prepare(lkv_store *store, lkv_error *err)
     return rc;
 }
 
+int lkv_publish(lkv_store *store, int all, lkv_error *err)
+{
+    return lkv_pending(store) && (all || lkv_log_is_ahead(&store->log))
+               ? lkv_store_prepare(store, err)
+               : LKV_OK;
+}
+
 static void leave(lkv_store *store)
 {
     lkv_journal_clear(&store->journal);

@@ -26,7 +26,6 @@ enum lkv_db_statement {
     LKV_DB_READ_ROOT,
     LKV_DB_PUT_ROOT,
     LKV_DB_PIN,
-    LKV_DB_ANCHOR,
     LKV_DB_GO_ON,
     LKV_DB_STATEMENTS
 };

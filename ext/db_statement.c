@@ -33,8 +33,6 @@ static const char *const sql[LKV_DB_STATEMENTS] = {
     [LKV_DB_PUT_ROOT] = "REPLACE INTO \"%w\".\"%w_root\"(id, block) VALUES(?1, ?2)",
     [LKV_DB_PIN] = "SELECT 1 FROM \"%w\".\"%w_log\" LIMIT 1",
     /* It writes nothing, but SQLite sees to it that it could be undone by itself. */
-    [LKV_DB_ANCHOR] =
-        "INSERT INTO \"%w\".\"%w_root\"(id, block) SELECT 1, NULL WHERE 0",
     [LKV_DB_GO_ON] = "SELECT 1",
 };
 

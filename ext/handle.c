@@ -154,7 +154,7 @@ static void start(lkv_handle *handle, const void *leader)
     handle->mark_count = 0;
     handle->smallest = INT_MAX;
     handle->next_number = -1;
-    handle->went_back = 0;
+    handle->went_back = handle->writes_through = 0;
 }
 
 /* The store's tables were taken away, and with them what is pending. The object of the
@@ -285,17 +285,6 @@ int lkv_handle_verify(lkv_handle *handle, char **text)
     return lkv_handle_status(handle, rc, &err, text);
 }
 
-/* What SQLite goes back to by the newest mark, it goes back to by the others too. */
-static int anchor(lkv_handle *handle, char **text)
-{
-    lkv_error err = {0};
-    int rc = lkv_home_anchor(handle);
-    for (int i = 0; rc == LKV_OK && i < handle->mark_count; i++) {
-        handle->marks[i].loose = 0;
-    }
-    return lkv_handle_status(handle, rc, &err, text);
-}
-
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
@@ -308,13 +297,23 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
         rc = settle(handle, text);
     }
     if (rc == SQLITE_OK && handle->mark_count > 0 &&
-        handle->marks[handle->mark_count - 1].loose) {
-        rc = anchor(handle, text);
+        handle->marks[handle->mark_count - 1].is_new) {
+        handle->marks[handle->mark_count - 1].is_new = 0;
+        handle->writes_through |= lkv_home_is_within(handle);
     }
     if (rc == SQLITE_OK && !lkv_in_transaction(handle->store)) {
         rc = lkv_handle_status(handle, lkv_begin(handle->store, 0, &err), &err, text);
     }
     return rc;
+}
+
+int lkv_handle_wrote(lkv_handle *handle, char **text)
+{
+    lkv_error err = {0};
+    int rc = handle->home == LKV_HOME_DATABASE
+                 ? lkv_publish(handle->store, handle->writes_through, &err)
+                 : LKV_OK;
+    return lkv_handle_status(handle, rc, &err, text);
 }
 
 int lkv_handle_sync(lkv_handle *handle, char **text)
@@ -496,7 +495,7 @@ static int add_mark(lkv_handle *handle, int savepoint)
     if (mark->began && lkv_mark(handle->store, &mark->depth) != LKV_OK) {
         return SQLITE_NOMEM;
     }
-    mark->loose = 1;
+    mark->is_new = 1;
     handle->mark_count++;
     handle->next_number = savepoint + 1;
     return SQLITE_OK;
@@ -551,8 +550,7 @@ static void undo_all(lkv_handle *handle)
 
 /* A savepoint below all that were seen is older than the first write. Another one that
  * has no mark never was, or was forgotten when SQLite went back further: nothing to go
- * back to. The statement that it belongs to has marked the place or is over: no anchor.
- */
+ * back to. */
 void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoint)
 {
     int i = first_mark_from(handle, savepoint);
@@ -579,7 +577,6 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
         } else {
             undo_all(handle);
         }
-        mark->loose = 0;
         handle->mark_count = i + 1;
         handle->next_number = mark->savepoint + 1;
         handle->went_back = handle->home == LKV_HOME_DATABASE;

@@ -49,7 +49,7 @@ struct lkv_handle {
         int savepoint; /* SQLite's number */
         int began;     /* a transaction of the store was open: `depth` is its mark */
         uint32_t depth;
-        int loose; /* nothing was written since: home.h, anchor */
+        int is_new; /* nothing was written since */
     } * marks;
     int mark_count, mark_capacity;
     /* Who tells of SQLite's transaction, if anybody: a vtab object, or the registry for
@@ -67,6 +67,7 @@ struct lkv_handle {
     int smallest;    /* savepoint seen in this transaction; INT_MAX before the first */
     int next_number; /* of a savepoint, unless some are left out; -1: not known */
     int went_back;   /* to a savepoint, and nothing was read or written since */
+    int writes_through; /* what is written is to be in the storage at once */
     /* What a function and the command that it runs tell each other: command.c. */
     const lkv_source *source;      /* to be imported; NULL: it is in the statement */
     struct lkv_recovery *recovery; /* what becomes of it is to be told; NULL: not */
@@ -117,6 +118,10 @@ int lkv_handle_refresh(lkv_handle *handle, char **text);
 /* The same for a statement that writes: opens the store's transaction if there is none.
  */
 int lkv_handle_begin(lkv_handle *handle, char **text);
+
+/* After such a statement has written a row: the storage of a table in the database
+ * shows an end of the log that fits all that it has, wherever SQLite may go back to. */
+int lkv_handle_wrote(lkv_handle *handle, char **text);
 
 /* SQLite's transaction and savepoints, in its numbers. The first vtab object that
  * enters it leads: what the others are told of savepoints is passed over. */

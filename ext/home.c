@@ -77,10 +77,10 @@ void lkv_home_doubt(lkv_handle *handle)
     }
 }
 
-int lkv_home_anchor(lkv_handle *handle)
+int lkv_home_is_within(const lkv_handle *handle)
 {
-    return handle->home == LKV_HOME_DATABASE ? lkv_storage_db_anchor(handle->storage)
-                                             : LKV_OK;
+    return handle->home == LKV_HOME_DATABASE &&
+           lkv_storage_db_is_within(handle->storage);
 }
 
 int lkv_home_busy(const lkv_handle *handle)

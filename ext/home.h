@@ -17,9 +17,9 @@ int lkv_home_renamed(lkv_handle *handle, const char *to);
 void lkv_home_committed(lkv_handle *handle);
 /* In xRollback and xRollbackTo: what was read before may not stand any more. */
 void lkv_home_doubt(lkv_handle *handle);
-/* Before the first write after a savepoint: SQLite can go back to it, whatever
- * statement it belongs to. A status of litekv.h. */
-int lkv_home_anchor(lkv_handle *handle);
+/* Whether SQLite may tell of a ROLLBACK TO that the storage does not follow:
+ * storage_db.h. */
+int lkv_home_is_within(const lkv_handle *handle);
 /* Whether a statement of the storage is running: who asks was called from inside it. */
 int lkv_home_busy(const lkv_handle *handle);
 

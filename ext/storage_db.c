@@ -571,16 +571,10 @@ static int writers(sqlite3 *db)
     return count;
 }
 
-int lkv_storage_db_anchor(lkv_storage *storage)
+int lkv_storage_db_is_within(const lkv_storage *storage)
 {
-    storage_db *db = self(storage);
-    sqlite3_stmt *statement;
-    int rc;
-    if (!writes_elsewhere(db) || writers(db->db) < 2) { /* none, as a rule */
-        return LKV_OK;
-    }
-    rc = lkv_db_prepare(db, LKV_DB_ANCHOR, &statement);
-    return rc == LKV_OK ? lkv_db_run(db, statement) : rc;
+    const storage_db *db = (const storage_db *)storage;
+    return writes_elsewhere(db) && writers(db->db) > 1;
 }
 
 uint64_t lkv_storage_db_cached(const lkv_storage *storage, uint64_t *limit)

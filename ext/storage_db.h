@@ -37,12 +37,11 @@ void lkv_storage_db_committed(lkv_storage *storage);
  * more. */
 void lkv_storage_db_doubt(lkv_storage *storage);
 
-/* To be called before the first write after a savepoint. A statement on another
- * database that fails goes back to its beginning, and tells virtual tables everywhere,
- * but only the databases that it writes to itself go back with it. When a statement
- * runs in another one, as a function's does, this has SQLite mark the place in the
- * shadow tables as well. A status of litekv.h. */
-int lkv_storage_db_anchor(lkv_storage *storage);
+/* Whether a statement that writes may be in the middle of one on another database, as a
+ * function's is. When that one fails SQLite goes back to its beginning, and tells
+ * virtual tables everywhere, but only the databases that it writes to itself go back
+ * with it. */
+int lkv_storage_db_is_within(const lkv_storage *storage);
 
 /* Whether one of its statements is running: who asks was called from inside it. */
 int lkv_storage_db_busy(const lkv_storage *storage);

@@ -251,25 +251,15 @@ static int delete_row(lkv_table *table)
     return status(table, rc, &err);
 }
 
-int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid)
+static int update(lkv_table *table, int argc, sqlite3_value **argv)
 {
-    lkv_table *table = lkv_table_of(base);
     change of = {.columns = argv + 2};
     char *text = NULL;
     unsigned old_tag;
     int rc;
 
-    /* SQLite makes it last_insert_rowid(), which a table without rowid leaves alone. */
-    *rowid = sqlite3_last_insert_rowid(table->db);
-    if (!table->takes_part) { /* a function ended the transaction of this statement */
-        return SQLITE_ABORT_ROLLBACK;
-    }
     of.has_old = argc == 1 || sqlite3_value_type(argv[0]) != SQLITE_NULL;
     of.on_conflict = sqlite3_vtab_on_conflict(table->db);
-    if (argc > 1 &&
-        sqlite3_value_type(of.columns[table->declaration.columns]) != SQLITE_NULL) {
-        return lkv_command(table, of.columns);
-    }
     rc = lkv_handle_begin(table->handle, &text);
     if (rc != SQLITE_OK) {
         return lkv_table_error(table, rc, text);
@@ -289,4 +279,27 @@ int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
         return conflict(table, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL");
     }
     return rc == SQLITE_OK ? write_row(table, &of) : rc;
+}
+
+int lkv_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid)
+{
+    lkv_table *table = lkv_table_of(base);
+    char *text = NULL;
+    int rc;
+
+    /* SQLite makes it last_insert_rowid(), which a table without rowid leaves alone. */
+    *rowid = sqlite3_last_insert_rowid(table->db);
+    if (!table->takes_part) { /* a function ended the transaction of this statement */
+        return SQLITE_ABORT_ROLLBACK;
+    }
+    if (argc > 1 &&
+        sqlite3_value_type(argv[2 + table->declaration.columns]) != SQLITE_NULL) {
+        return lkv_command(table, argv + 2);
+    }
+    rc = update(table, argc, argv);
+    if (rc == SQLITE_OK) {
+        rc = lkv_handle_wrote(table->handle, &text);
+        (void)lkv_table_error(table, rc, text);
+    }
+    return rc;
 }
