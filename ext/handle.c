@@ -329,9 +329,6 @@ int lkv_handle_sync(lkv_handle *handle, char **text)
         return SQLITE_OK;
     }
     rc = may_use(handle, handle->created, text);
-    if (rc == SQLITE_OK && handle->registry != NULL) {
-        rc = settle(handle, text);
-    }
     if (rc == SQLITE_OK) {
         rc = lkv_handle_status(handle, lkv_prepare(handle->store, &err), &err, text);
     }

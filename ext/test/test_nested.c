@@ -65,6 +65,7 @@ static sqlite3 *make(const char **sql)
     RUN(db, attach);
     sqlite3_free(attach);
     RUN(db, "CREATE TEMP TABLE t(x UNIQUE); CREATE TABLE two.t(x UNIQUE);"
+            "CREATE TABLE main.t(x UNIQUE);"
             "CREATE VIRTUAL TABLE two.v USING litekv(x);"
             "CREATE VIRTUAL TABLE main.kv USING litekv;"
             "CREATE TABLE main.o(key PRIMARY KEY, value) WITHOUT ROWID;"
@@ -124,12 +125,12 @@ static void stays(const char *outer, const char *sql, const char *begins)
 
 /* The function goes back to a savepoint itself. What it changes afterwards may be
  * undone or not, but is the same after COMMIT, and gone after ROLLBACK TO. */
-static void gone_back(const char *outer, const char *sql, int again)
+static void gone_back(const char *outer, const char *sql, const char *begins, int again)
 {
     sqlite3 *db = make(&sql);
     char *was;
 
-    RUN(db, "BEGIN; REPLACE INTO kv VALUES(7, 'seven'); SAVEPOINT s");
+    RUN(db, begins);
     was = check_result(db, CONTENT);
     FAIL(db, outer, 0, "");
     if (again) {
@@ -149,6 +150,7 @@ int main(void)
         "INSERT INTO temp.t VALUES(nested(1)), (2), (1)",
         "INSERT INTO two.t SELECT nested(1) UNION ALL SELECT 2 UNION ALL SELECT 1",
         "INSERT INTO two.v VALUES(nested(1)), (2), (1)",
+        "INSERT INTO main.t VALUES(nested(1)), (2), (1)",
     };
     static const char *const back[] = {
         "ROLLBACK TO s",
@@ -166,10 +168,12 @@ int main(void)
             stays(outers[(i + (size_t)k) % 3], nested[i], before[k]);
         }
     }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         for (size_t k = 0; k < sizeof(back) / sizeof(back[0]); k++) {
-            gone_back(outers[i], back[k], 0);
-            gone_back(outers[i], back[k], 1);
+            gone_back(outers[i], back[k], before[3], 0);
+            gone_back(outers[i], back[k], before[3], 1);
+            gone_back(outers[i], back[k], "BEGIN; SAVEPOINT s", 0);
+            gone_back(outers[i], back[k], "BEGIN; SAVEPOINT s", 1);
         }
     }
     return check_end();
