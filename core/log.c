@@ -344,12 +344,8 @@ static void slide(lkv_log *log)
 static int spill(lkv_log *log, lkv_error *err)
 {
     uint32_t whole = log->end - log->end % log->storage->block;
-    int rc = LKV_OK;
-    if (whole <= log->flushed) {
-        return LKV_OK;
-    }
-    rc = lkv_log_stash_keep(log);
-    if (rc == LKV_OK) {
+    int rc = lkv_log_stash_keep(log);
+    if (rc == LKV_OK && whole > log->flushed) {
         rc = flush(log, whole, err);
     }
     if (rc == LKV_OK) {
@@ -419,7 +415,7 @@ int lkv_log_reserve(lkv_log *log, size_t size, lkv_error *err)
      */
     if (log->end + size > log->storage->segment && log->end > LKV_SEGMENT_HEADER) {
         rc = lkv_log_roll(log, err);
-    } else if (log->end - log->flushed >= log->storage->spill) {
+    } else if (log->end - log->buffer_at >= log->storage->spill) {
         rc = spill(log, err);
     }
     if (rc == LKV_OK && log->end - log->buffer_at + size > log->buffer_size) {

@@ -358,6 +358,23 @@ static void memory_goes_back(void)
     fixture_close(&f);
 }
 
+/* However often the end is written in a transaction, memory does not grow with it. */
+static void buffer_is_let_go(void)
+{
+    fixture f;
+    fixture_open(&f, 64);
+    f.store->log.storage->spill = 2000;
+    begin(f.store);
+    for (unsigned i = 0; i < 200; i++) {
+        CHECK_INT(put_filler(f.store, "k", 100, i), LKV_OK);
+        CHECK_INT(lkv_prepare(f.store, NULL), LKV_OK);
+    }
+    CHECK(f.store->log.buffer_size < 8000);
+    lkv_commit(f.store);
+    CHECK_INT(lkv_verify(f.store, NULL, NULL, NULL), LKV_OK);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {CASE(roll_inside_a_transaction),
                                    CASE(headers),
                                    CASE(long_record_alone),
@@ -370,7 +387,8 @@ static const check_case cases[] = {CASE(roll_inside_a_transaction),
                                    CASE(synced_end),
                                    CASE(too_big),
                                    CASE(numbers_run_out),
-                                   CASE(memory_goes_back)};
+                                   CASE(memory_goes_back),
+                                   CASE(buffer_is_let_go)};
 
 int main(int argc, char **argv)
 {
