@@ -14,6 +14,14 @@ static const char *seen(guest *u)
     return lkv_refresh(u->store, &u->err) == LKV_OK ? contents(u->store) : u->err.text;
 }
 
+static void make_with(party *p, guest *u, enum lkv_sync sync)
+{
+    party_open(p, PARTY_FILES);
+    p->sync = sync;
+    guest_open(u, p);
+    guest_make(u);
+}
+
 /* Each root in turn damaged or emptied, in copies: all that was committed is there, or
  * that a root is lost is said; so it is twice. */
 static void lose_each_root(party *p, int restarted, const char *want)
@@ -58,10 +66,7 @@ static void newest_root_lost(void)
     party p;
     guest u;
 
-    party_open(&p, PARTY_FILES);
-    p.sync = LKV_SYNC_NORMAL;
-    guest_open(&u, &p);
-    guest_make(&u);
+    make_with(&p, &u, LKV_SYNC_NORMAL);
     u.storage->segment = 200;
     commit_text(u.store, "a", "1");
     commit_text(u.store, "b", "2");
@@ -82,10 +87,7 @@ static void root_of_a_segment_is_durable(void)
     party p;
     guest u;
 
-    party_open(&p, PARTY_FILES);
-    p.sync = LKV_SYNC_NORMAL;
-    guest_open(&u, &p);
-    guest_make(&u);
+    make_with(&p, &u, LKV_SYNC_NORMAL);
     posix = lkv_posix_of(u.storage);
     u.store->log.vouch_every = UINT64_MAX;
     u.storage->segment = 200;
@@ -278,14 +280,6 @@ static void reader_meets_first_writer(void)
 }
 
 /* A store with this sync, made and open. */
-static void make_with(party *p, guest *u, enum lkv_sync sync)
-{
-    party_open(p, PARTY_FILES);
-    p->sync = sync;
-    guest_open(u, p);
-    guest_make(u);
-}
-
 /* What was synced and then taken back is not, for others may write there. */
 static void rewound_is_not_synced(void)
 {
