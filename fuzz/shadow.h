@@ -10,7 +10,7 @@
 #include <sqlite3.h>
 
 #define SHADOW_ROWS 448u
-#define SHADOW_BYTES 32768u /* a root grows with what it names */
+#define SHADOW_BYTES 65536u /* of a block, when a forged root says so; a root grows */
 
 enum shadow_table { SHADOW_LOG, SHADOW_BASE, SHADOW_INDEX, SHADOW_ROOT, SHADOW_TABLES };
 
