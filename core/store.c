@@ -108,7 +108,7 @@ void lkv_store_enter(lkv_store *store)
     store->log.begin.flushes = store->flushes;
     store->paid = 0;
     store->removed = 0;
-    store->wrote = 0;
+    store->wrote = store->owes = 0;
     store->prepared = 0;
     store->prepared_flushes = store->flushes;
 }
@@ -436,7 +436,8 @@ int lkv_store_prepare(lkv_store *store, lkv_error *err)
 int lkv_prepare(lkv_store *store, lkv_error *err)
 {
     int rc = LKV_OK;
-    if (lkv_pending(store)) {
+    if (lkv_pending(store) || (store->log.open && store->owes)) {
+        store->owes = 0;
         rc = lkv_pay(store, err);
         if (rc == LKV_OK) {
             rc = lkv_store_prepare(store, err);
@@ -447,9 +448,11 @@ int lkv_prepare(lkv_store *store, lkv_error *err)
 
 int lkv_publish(lkv_store *store, int all, lkv_error *err)
 {
-    return lkv_pending(store) && (all || lkv_log_is_ahead(&store->log))
-               ? lkv_store_prepare(store, err)
-               : LKV_OK;
+    if (!lkv_pending(store) || (!all && !lkv_log_is_ahead(&store->log))) {
+        return LKV_OK;
+    }
+    store->owes = 1;
+    return lkv_store_prepare(store, err);
 }
 
 static void leave(lkv_store *store)

@@ -53,6 +53,7 @@ struct lkv_store {
     lkv_merge *merges; /* at work here; each goes with an entry of log.runs */
     lkv_compaction *compaction; /* at work here on the pass of log.runs, or NULL */
     int wrote;                  /* this transaction has changed keys */
+    int owes;      /* it has published what the next lkv_prepare() pays for */
     int work_void; /* a rollback came: merges and compaction are to be forgotten */
     int work_off;  /* a run, part or segment is damaged */
     unsigned auto_compact; /* when the root has no word of it */
