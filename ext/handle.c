@@ -240,6 +240,13 @@ static int may_use(lkv_handle *handle, int looks, char **text)
                                                            : make_empty(handle, text);
 }
 
+/* The same, for a statement. */
+static int make_ready(lkv_handle *handle, char **text)
+{
+    int rc = may_use(handle, handle->unsure, text);
+    return rc == SQLITE_OK ? settle(handle, text) : rc;
+}
+
 int lkv_handle_refresh(lkv_handle *handle, char **text)
 {
     lkv_error err = {0};
@@ -247,10 +254,7 @@ int lkv_handle_refresh(lkv_handle *handle, char **text)
     if (lkv_home_external(handle->home)) {
         return lkv_external_refresh(handle, text);
     }
-    rc = may_use(handle, handle->unsure, text);
-    if (rc == SQLITE_OK) {
-        rc = settle(handle, text);
-    }
+    rc = make_ready(handle, text);
     if (rc == SQLITE_OK) {
         rc = lkv_handle_status(handle, lkv_refresh(handle->store, &err), &err, text);
     }
@@ -292,10 +296,7 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
     if (lkv_home_external(handle->home)) {
         return lkv_external_begin(handle, text);
     }
-    rc = may_use(handle, handle->unsure, text);
-    if (rc == SQLITE_OK) {
-        rc = settle(handle, text);
-    }
+    rc = make_ready(handle, text);
     if (rc == SQLITE_OK && handle->mark_count > 0 &&
         handle->marks[handle->mark_count - 1].is_new) {
         handle->marks[handle->mark_count - 1].is_new = 0;
