@@ -12,8 +12,7 @@
 
 #define FIRST_STEP (64u << 10)
 #define LAST_STEP (4u << 20)
-#define STEP_SHARE                                                                     \
-    16u /* of the room that is left; zeros take it from others for good */
+#define STEP_SHARE 16u /* the most of the room: zeros take it from others for good */
 #define OPEN_FILES 32u /* that wait to be mapped */
 
 /* A new file; what has its name was left by a writer that died. */
