@@ -308,7 +308,7 @@ static void torn_tails(void)
     place_close(&p);
 }
 
-static void missing_and_short_files(void)
+static void files_of_wrong_length(void)
 {
     place p;
     user a;
@@ -324,6 +324,10 @@ static void missing_and_short_files(void)
     CHECK_HAS(seen(&a), "file 00000001 is shorter than the root says");
     user_close(&a);
     snprintf(name, sizeof(name), "%s/" SEGMENT_1, p.path);
+    CHECK_INT(truncate(name, (off_t)1 << 32), 0);
+    user_open(&a, &p, LKV_SYNC_FULL);
+    CHECK_HAS(seen(&a), "file 00000001 is longer than a segment can be");
+    user_close(&a);
     CHECK_INT(unlink(name), 0);
     user_open(&a, &p, LKV_SYNC_FULL);
     CHECK_HAS(seen(&a), "file 00000001 is missing");
@@ -513,7 +517,7 @@ static const check_case cases[] = {
     CASE(rolls_back_behind_a_prepare),
     CASE(much),
     CASE(torn_tails),
-    CASE(missing_and_short_files),
+    CASE(files_of_wrong_length),
     CASE(removing),
     CASE(forked),
     CASE(shared_memory),
