@@ -313,6 +313,7 @@ LKV_MUST_CHECK int lkv_deserialize(lkv_store *store, const lkv_source *source,
 typedef struct lkv_lost {
     uint32_t number; /* from 1 on, of its kind */
     int is_part;
+    int is_root; /* no bytes: a newer root than was read, and commits that need it */
     uint64_t offset, bytes;
     lkv_bytes first_key, last_key;
 } lkv_lost;

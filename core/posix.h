@@ -84,6 +84,7 @@ typedef struct lkv_posix {
     uint8_t *root;
     size_t root_size;
     int blotted; /* a slot says that its root was taken back */
+    int wrong;   /* a slot has something that is no root */
     int slot;    /* where the published root stands: 0 to 2; -1: not known */
     /* The newest root that is durable, and where it stands; -1: there is none. */
     int durable_slot;
@@ -259,6 +260,7 @@ int lkv_posix_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes ro
                          lkv_error *err);
 int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err);
 int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *err);
+int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err);
 int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err);
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err);

@@ -193,6 +193,17 @@ static int lost_root(const lkv_posix *posix, const lkv_end *end)
            named.generation > end->generation && named.revision > end->revision;
 }
 
+int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err)
+{
+    lkv_posix *posix = lkv_posix_of(storage);
+    if (posix->read_only && read_page(posix, &posix->end) == LKV_OK) {
+        return LKV_OK; /* a writer has come since, and may have written it */
+    }
+    return posix->wrong || lost_root(posix, end)
+               ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
+               : lkv_posix_look_beyond(posix, end, err);
+}
+
 int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err)
 {

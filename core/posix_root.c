@@ -196,9 +196,10 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
         posix->base.unsafe = (slots[found].flags & OFF) != 0;
         *end = slots[found].end;
     }
-    posix->blotted = 0;
+    posix->blotted = posix->wrong = 0;
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
         posix->blotted |= slots[i].blotted;
+        posix->wrong |= slots[i].wrong;
         lkv_os_free(posix->os, slots[i].bytes);
     }
     return rc;

@@ -268,6 +268,7 @@ static int take_root(lkv_log *log, const lkv_end *end, lkv_error *err)
 /* Looks for the newest commit behind that of the root. */
 static int make_out(lkv_log *log, lkv_end *end, lkv_error *err)
 {
+    const lkv_storage_ops *ops = log->storage->ops;
     uint64_t torn = 0;
     int rc = take_root(log, end, err);
     if (rc == LKV_OK) {
@@ -278,11 +279,15 @@ static int make_out(lkv_log *log, lkv_end *end, lkv_error *err)
              : rc == 1 ? lkv_torn_find(log, end, &torn, err)
                        : rc;
     }
+    /* Files may be missing because a newer root, which is lost, did without them. */
+    if (rc == LKV_MOVED && ops->root_lost(log->storage, end, err) == LKV_CORRUPT) {
+        rc = LKV_CORRUPT;
+    }
     if (rc != LKV_OK) {
-        (void)log->storage->ops->settle(log->storage, NULL, 0, NULL);
+        (void)ops->settle(log->storage, NULL, 0, NULL);
         return rc;
     }
-    return log->storage->ops->settle(log->storage, end, torn, err);
+    return ops->settle(log->storage, end, torn, err);
 }
 
 int lkv_make_out_aside(lkv_store *store, lkv_end *end, lkv_error *err)

@@ -45,8 +45,9 @@ static lkv_lost_range *ranges(const lkv_survey *s, size_t *count)
     return (lkv_lost_range *)(void *)s->lost.bytes;
 }
 
-void lkv_survey_object(lkv_survey *s)
+void lkv_survey_object(lkv_survey *s, uint32_t limit)
 {
+    lkv_futile_clear(s->futile, limit);
     (void)ranges(s, &s->waiting);
     s->has_near = 0;
 }
@@ -123,10 +124,16 @@ static int tell_lost(const lkv_survey *s)
     const lkv_lost_range *at = ranges(s, &count);
     int rc = LKV_OK;
 
+    if (s->root_lost) {
+        const lkv_lost lost = {.is_root = 1};
+        rc = s->calls->lost(s->calls->arg, &lost);
+    }
     for (size_t i = 0; i < count && rc == LKV_OK; i++, at++) {
         uint32_t first = at->object >= LKV_PART_FIRST ? LKV_PART_FIRST - 1 : 0;
-        lkv_lost lost = {at->object - first, first > 0, at->offset,
-                         at->bytes,          {NULL, 0}, {NULL, 0}};
+        lkv_lost lost = {.number = at->object - first,
+                         .is_part = first > 0,
+                         .offset = at->offset,
+                         .bytes = at->bytes};
         if (at->has_first) {
             lost.first_key = (lkv_bytes){s->keys.bytes + at->first, at->first_size};
         }
@@ -219,6 +226,15 @@ static int read_storage(lkv_survey *s, lkv_error *err)
     return LKV_OK;
 }
 
+/* What only a newer root names cannot be found. */
+static int ask_root(lkv_survey *s, lkv_error *err)
+{
+    lkv_error lost = {0};
+    int rc = s->storage->ops->root_lost(s->storage, &s->end, &lost);
+    s->root_lost = rc == LKV_CORRUPT;
+    return s->root_lost ? LKV_OK : lkv_log_error(err, rc, lost.text);
+}
+
 static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls *calls,
                        lkv_error *err)
 {
@@ -233,12 +249,19 @@ static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls 
     s->calls = calls;
     store->log.views++;
     rc = lkv_memindex_open(s->os, &s->index);
+    s->futile = lkv_os_alloc(s->os, sizeof(*s->futile));
+    if (s->futile == NULL) {
+        rc = LKV_NOMEM;
+    }
     if (rc == LKV_OK) {
         rc = knows ? take_lists(s) : read_storage(s, err);
     }
     if (rc == LKV_OK) {
         s->storage->ops->forget(s->storage, 0, 0);
         rc = lkv_survey_log(s, err);
+    }
+    if (rc == LKV_OK && s->unsure) {
+        rc = ask_root(s, err);
     }
     if (rc == LKV_OK) {
         rc = lkv_survey_merge(s, NULL, err);
@@ -256,6 +279,7 @@ static void survey_free(lkv_survey *s)
 {
     lkv_memindex_close(s->index);
     lkv_runs_release(s->os, s->runs);
+    lkv_os_free(s->os, s->futile);
     lkv_os_free(s->os, s->segments);
     lkv_os_free(s->os, s->epochs.bytes);
     lkv_os_free(s->os, s->lost.bytes);

@@ -38,7 +38,8 @@ typedef struct lkv_survey {
     lkv_runs *runs;
     int end_known; /* where the log ends; otherwise at the last commit that was found */
     lkv_end end;
-    int unsure; /* the storage waits to be told of the end */
+    int unsure;    /* the storage waits to be told of the end */
+    int root_lost; /* the root that was read is not the newest one */
     /* What was found. */
     lkv_memindex *index; /* of the log: the newest record of each key */
     lkv_buffer epochs;   /* lkv_epoch each, in order */
@@ -50,17 +51,18 @@ typedef struct lkv_survey {
     size_t waiting;  /* entries of `lost` from here on still wait for their last key */
     lkv_buffer near; /* the last key that was read in the object */
     int has_near;
-    int quiet;         /* what is lost is known already */
-    lkv_buffer key;    /* a copy of one that is looked for */
-    lkv_buffer last;   /* the last key that was read in a part ... */
-    int has_last;      /* ... if any */
-    lkv_buffer record; /* a copy of one that is written */
+    int quiet;          /* what is lost is known already */
+    lkv_futile *futile; /* of the object that is read */
+    lkv_buffer key;     /* a copy of one that is looked for */
+    lkv_buffer last;    /* the last key that was read in a part ... */
+    int has_last;       /* ... if any */
+    lkv_buffer record;  /* a copy of one that is written */
 } lkv_survey;
 
 /* Asks now and then whether to go on. */
 LKV_MUST_CHECK int lkv_survey_step(lkv_survey *survey);
-/* Another object is read from here on. */
-void lkv_survey_object(lkv_survey *survey);
+/* Another object is read from here on, of `limit` bytes. */
+void lkv_survey_object(lkv_survey *survey, uint32_t limit);
 /* Bytes of it were passed over; a record of `key` was read. LKV_NOMEM. */
 LKV_MUST_CHECK int lkv_survey_lost(lkv_survey *survey, uint32_t object, uint32_t offset,
                                    uint32_t bytes);

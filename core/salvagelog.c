@@ -102,11 +102,17 @@ static int ask_run(const reader *r, const lkv_record *record, uint32_t offset,
  * the end of the segment: 1 or 0, or an error. */
 static int leads_on(reader *r, uint32_t offset, lkv_error *err)
 {
+    lkv_futile *futile = r->s->futile;
+    uint32_t nth = 0, end = r->wreck.limit;
     lkv_record record;
     int rc = LKV_OK;
 
-    while (offset < r->wreck.limit) {
+    while (offset < end) {
         lkv_commit_record commit;
+        if (lkv_futile_has(futile, offset, end)) {
+            return 0;
+        }
+        lkv_futile_add(futile, offset, end, nth++);
         rc = lkv_wreck_at(&r->wreck, offset, &record, err);
         if (rc == LKV_OK) {
             rc = lkv_survey_step(r->s);
@@ -115,10 +121,14 @@ static int leads_on(reader *r, uint32_t offset, lkv_error *err)
             return rc == LKV_CORRUPT || rc == LKV_OK ? 0 : rc;
         }
         if (lkv_format_parse_commit(&record, &commit) == LKV_OK) {
-            return is_possible(r, &commit, offset);
+            if (!is_possible(r, &commit, offset)) {
+                return 0;
+            }
+            break;
         }
         offset += (uint32_t)record.size;
     }
+    lkv_futile_clear(futile, end); /* it was not */
     return 1;
 }
 
@@ -374,7 +384,7 @@ static int read_all(reader *r, uint32_t limit, uint32_t stop, uint32_t stop_at,
         use = i > stop ? 0 : use;
         r->segment = &s->segments[i];
         r->number = i;
-        lkv_survey_object(s);
+        lkv_survey_object(s, all);
         rc = use >= LKV_SEGMENT_HEADER ? read_segment(r, use, err) : LKV_OK;
         use = use >= LKV_SEGMENT_HEADER ? use : 0;
         if (rc == LKV_OK && use < all && i + 1 == s->count && use > 0) {
@@ -401,6 +411,7 @@ int lkv_survey_log(lkv_survey *s, lkv_error *err)
     if (rc != LKV_OK) {
         return rc;
     }
+    limit = limit < s->end.offset ? s->end.offset : limit; /* the object is cut short */
     r.collects = 0;
     r.stop_at = LKV_SEGMENT_HEADER;
     if (s->end.offset > 0) { /* so far it goes at least */

@@ -40,10 +40,16 @@ static int fits(void *arg, const lkv_record *record, uint32_t offset)
 /* Whether record follows record from `offset` on to `end`: 1 or 0, or an error. */
 static int leads_on(merge *m, uint32_t offset, uint32_t end, lkv_error *err)
 {
+    lkv_futile *futile = m->s->futile;
+    uint32_t nth = 0;
     lkv_record record;
     int rc = LKV_OK;
 
     while (offset < end) {
+        if (lkv_futile_has(futile, offset, end)) {
+            return 0;
+        }
+        lkv_futile_add(futile, offset, end, nth++);
         rc = lkv_wreck_at(&m->wreck, offset, &record, err);
         if (rc == LKV_OK) {
             rc = lkv_survey_step(m->s);
@@ -53,7 +59,11 @@ static int leads_on(merge *m, uint32_t offset, uint32_t end, lkv_error *err)
         }
         offset += (uint32_t)record.size;
     }
-    return offset == end;
+    if (offset != end) {
+        return 0;
+    }
+    lkv_futile_clear(futile, m->wreck.limit); /* it was not */
+    return 1;
 }
 
 /* A chunk begins with a record, and ends with one. Without the index that tells of the
@@ -228,7 +238,7 @@ static int read_part(merge *m, const lkv_part *part, lkv_error *err)
                            .believe = believe,
                            .go_on = go_on,
                            .arg = m};
-    lkv_survey_object(s);
+    lkv_survey_object(s, part->size);
     rc = take_header(m, part, err);
     if (rc == LKV_ABSENT) {
         return lkv_survey_lost(s, part->number, 0, part->size);

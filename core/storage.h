@@ -105,6 +105,9 @@ typedef struct lkv_storage_ops {
      * none; or NULL when it cannot be told. */
     int (*settle)(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                   lkv_error *err);
+    /* After LKV_UNSURE, when what was read is damaged and `end` is as far as the log
+     * goes: LKV_CORRUPT when there was a newer root, or may have been. */
+    int (*root_lost)(lkv_storage *storage, const lkv_end *end, lkv_error *err);
 } lkv_storage_ops;
 
 struct lkv_storage {

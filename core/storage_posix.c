@@ -53,7 +53,8 @@ static const lkv_storage_ops posix_ops = {.read = lkv_posix_read,
                                           .unpin = unpin,
                                           .forget = lkv_posix_forget,
                                           .hold = lkv_posix_hold,
-                                          .settle = lkv_posix_settle};
+                                          .settle = lkv_posix_settle,
+                                          .root_lost = lkv_posix_root_lost};
 
 int lkv_storage_posix_open(const lkv_os *os, const lkv_posix_options *options,
                            lkv_storage **out)

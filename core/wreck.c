@@ -3,6 +3,8 @@
  */
 #include "wreck.h"
 
+#include <string.h>
+
 #define ASK_EVERY 65536u /* bytes, whether to go on */
 
 int lkv_wreck_look(lkv_wreck *wreck, uint32_t offset, size_t want, lkv_bytes *view,
@@ -175,4 +177,30 @@ int lkv_wreck_next(lkv_wreck *wreck, lkv_record *record, lkv_error *err)
         wreck->offset = at + (uint32_t)record->size;
     }
     return rc;
+}
+
+static uint32_t where(uint32_t place)
+{
+    return place * 2654435761u >> 18; /* 14 bits, the golden ratio's: Knuth, 6.4 */
+}
+
+void lkv_futile_clear(lkv_futile *futile, uint32_t limit)
+{
+    memset(futile, 0, sizeof(*futile));
+    futile->stride = 8 + (limit >> 20);
+}
+
+int lkv_futile_has(const lkv_futile *futile, uint32_t place, uint32_t end)
+{
+    uint32_t at = where(place);
+    return futile->place[at] == place && futile->end[at] == end;
+}
+
+void lkv_futile_add(lkv_futile *futile, uint32_t place, uint32_t end, uint32_t nth)
+{
+    if (nth % futile->stride == 0) {
+        uint32_t at = where(place);
+        futile->place[at] = place;
+        futile->end[at] = end;
+    }
 }

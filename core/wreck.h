@@ -39,6 +39,23 @@ LKV_MUST_CHECK int lkv_wreck_at(lkv_wreck *wreck, uint32_t offset, lkv_record *r
 LKV_MUST_CHECK int lkv_wreck_look(lkv_wreck *wreck, uint32_t offset, size_t want,
                                   lkv_bytes *view, lkv_error *err);
 
+/* Places from which record follows record, but not as far as was asked. Who looks for a
+ * place to go on from would walk the same way from each record of it. One record in
+ * `stride` is kept, as far as there is room: a later way ends where it meets one. */
+#define LKV_FUTILE_ROOM 16384u
+
+typedef struct lkv_futile {
+    uint32_t stride;
+    uint32_t place[LKV_FUTILE_ROOM], end[LKV_FUTILE_ROOM];
+} lkv_futile;
+
+/* None is known, in an object of `limit` bytes. */
+void lkv_futile_clear(lkv_futile *futile, uint32_t limit);
+/* Whether it is known that no way leads from `place` to `end`. */
+int lkv_futile_has(const lkv_futile *futile, uint32_t place, uint32_t end);
+/* The same is so of `place`, the `nth` record on a way. */
+void lkv_futile_add(lkv_futile *futile, uint32_t place, uint32_t end, uint32_t nth);
+
 /* The bytes of the record given out last; and to be called when the storage was used
  * since. */
 static inline const uint8_t *lkv_wreck_bytes(const lkv_wreck *wreck)

@@ -6,7 +6,9 @@
  *      proven to be there; `dropped` has an object for each stretch of bytes that can
  *      not be read: "kind", 'segment' or 'part', and "segment", its number, as
  *      litekv_segments() names them; "offset" and "bytes"; "first_key" and "last_key",
- *      the keys that were read before and behind it, as SQL, or null. Writes nothing.
+ *      the keys that were read before and behind it, as SQL, or null. One of the kind
+ *      'root', of no bytes, says that the newest root is lost, with all that only it
+ *      named: an older one was used. Writes nothing.
  *      SQLITE_CORRUPT_VTAB when the root is damaged: nothing is proven then.
  *      SQLITE_ERROR in a transaction that has changed the table.
  *   litekv_recover(t, 'apply')
@@ -81,7 +83,10 @@ static int add_lost(void *arg, const lkv_lost *lost)
 
     sqlite3_str_appendf(
         to, "%s{\"kind\":\"%s\",\"segment\":%u,\"offset\":%llu,\"bytes\":%llu",
-        sqlite3_str_length(to) > 0 ? "," : "", lost->is_part ? "part" : "segment",
+        sqlite3_str_length(to) > 0 ? "," : "",
+        lost->is_root   ? "root"
+        : lost->is_part ? "part"
+                        : "segment",
         lost->number, lost->offset, lost->bytes);
     add_key(to, "first_key", lost->first_key);
     add_key(to, "last_key", lost->last_key);

@@ -454,6 +454,7 @@ static const lkv_storage_ops db_ops = {read_object,
                                        unpin,
                                        forget,
                                        NULL,
+                                       NULL,
                                        NULL};
 
 lkv_storage *lkv_storage_db_open(sqlite3 *connection, const char *schema,

@@ -5,6 +5,7 @@
 #include "directory.h"
 #include "rescue.h"
 
+#include "posix.h"
 #include "storage_posix.h"
 #include "store.h"
 
@@ -172,12 +173,61 @@ static void short_and_missing_files(void)
     directory_path(&p.directory, "short", path, sizeof(path));
     directory_copy(p.path, path);
     directory_cut(path, SEGMENT_1, 64 + 2 * 84 + 10);
-    check_recovered(&p, path, "a=1 b=2", "segment 1: 232+10 b..-");
+    check_recovered(&p, path, "a=1 b=2", "segment 1: 232+168 b..-");
     directory_path(&p.directory, "missing", path, sizeof(path));
     directory_copy(p.path, path);
     snprintf(file, sizeof(file), "%s/" SEGMENT_1, path);
     CHECK_INT(remove(file), 0);
-    check_recovered(&p, path, "", "segment 1: 0+64 -..-");
+    check_recovered(&p, path, "", "segment 1: 0+400 -..-");
+    place_close(&p);
+}
+
+/* What the root says that the log has, and the file has not, is lost as well. */
+static void shorter_than_the_root(void)
+{
+    char path[300];
+    place p;
+    user u;
+
+    place_open(&p);
+    user_open(&u, &p, p.path);
+    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+    CHECK_INT(lkv_set_auto_compact(u.store, 0, &u.err), LKV_OK); /* a root */
+    prepare_and_commit(u.store);
+    user_close(&u);
+    directory_path(&p.directory, "short", path, sizeof(path));
+    directory_copy(p.path, path);
+    directory_cut(path, SEGMENT_1, 64 + 2 * 84);
+    check_recovered(&p, path, "a=1 b=2", "segment 1: 232+237 b..-");
+    place_close(&p);
+}
+
+/* The newest root cannot be read; the one before it leads as far as it goes. */
+static void newest_root_damaged(void)
+{
+    char path[300], root[] = "root0", file[310];
+    place p;
+    user u;
+
+    place_open(&p);
+    user_open(&u, &p, p.path);
+    u.storage->segment = 200;
+    commit_text(u.store, "e", "5");
+    commit_text(u.store, "f", "6"); /* in the next segment */
+    root[4] = (char)('0' + lkv_posix_of(u.storage)->slot);
+    for (int gone = 0; gone < 2; gone++) {
+        directory_path(&p.directory, gone ? "gone" : "damaged", path, sizeof(path));
+        directory_copy(p.path, path);
+        snprintf(file, sizeof(file), "%s/%s", path, root);
+        if (gone) {
+            CHECK_INT(remove(file), 0);
+        } else {
+            directory_poke(path, root, 100, 99);
+        }
+        check_recovered(&p, path, "a=1 b=2 c=3 d=4 e=5",
+                        "root 0: 0+0 -..-; segment 2: 148+15 e..-");
+    }
+    user_close(&u);
     place_close(&p);
 }
 
@@ -225,8 +275,12 @@ static void roots_damaged(void)
     place_close(&p);
 }
 
-static const check_case cases[] = {CASE(every_byte), CASE(torn_tail),
-                                   CASE(short_and_missing_files), CASE(undone),
+static const check_case cases[] = {CASE(every_byte),
+                                   CASE(torn_tail),
+                                   CASE(short_and_missing_files),
+                                   CASE(shorter_than_the_root),
+                                   CASE(newest_root_damaged),
+                                   CASE(undone),
                                    CASE(roots_damaged)};
 
 int main(int argc, char **argv)
