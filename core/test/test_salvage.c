@@ -355,10 +355,62 @@ static void root_of_another_tail(void)
     fixture_close(&f);
 }
 
-static const check_case cases[] = {
-    CASE(every_byte),    CASE(every_byte_without_places), CASE(every_block),
-    CASE(other_headers), CASE(leads_to_what_cannot_be),   CASE(nothing_is_wrong),
-    CASE(strays),        CASE(root_of_another_tail)};
+static int count_lost(void *arg, const lkv_lost *lost)
+{
+    (void)arg;
+    (void)lost;
+    return LKV_OK;
+}
+
+static int count_call(void *arg)
+{
+    ++*(int *)arg;
+    return LKV_OK;
+}
+
+/* A value of so many records, which lead nowhere, is not read once for each of them. */
+static void many_records_inside_a_value(void)
+{
+    enum { MANY = 4000 };
+    static uint8_t fakes[MANY * 18 + 7];
+    int calls = 0;
+    lkv_salvage_calls of = {count_lost, count_call, &calls};
+    uint64_t kept = 0;
+    store_image image;
+    fixture f;
+
+    fixture_open(&f, 4096);
+    memset(fakes, 0xee, sizeof(fakes));
+    for (size_t i = 0; i < MANY; i++) {
+        lkv_format_record(fakes + i * 18, LKV_KIND_PUT, 0, text_bytes("fake"),
+                          text_bytes("1"));
+    }
+    begin(f.store);
+    CHECK_INT(lkv_put(f.store, &(lkv_row){text_bytes("b"), {fakes, sizeof(fakes)}, 0},
+                      &f.err),
+              LKV_OK);
+    CHECK_INT(put_text(f.store, "c", "1"), LKV_OK);
+    prepare_and_commit(f.store);
+    image_take(&image, f.memory);
+    *image_at(&image, 1, 64 + 9) ^= 8;
+    image_put(&image, f.memory);
+    CHECK_INT(lkv_refresh(f.store, &f.err), LKV_OK);
+    CHECK_INT(lkv_salvage(f.store, 0, &of, &kept, &f.err), LKV_OK);
+    CHECK_SIZE(kept, 1);
+    CHECK(calls > 0 && calls < 100); /* each is 1,024 records */
+    image_free(&image);
+    fixture_close(&f);
+}
+
+static const check_case cases[] = {CASE(many_records_inside_a_value),
+                                   CASE(every_byte),
+                                   CASE(every_byte_without_places),
+                                   CASE(every_block),
+                                   CASE(other_headers),
+                                   CASE(leads_to_what_cannot_be),
+                                   CASE(nothing_is_wrong),
+                                   CASE(strays),
+                                   CASE(root_of_another_tail)};
 
 int main(int argc, char **argv)
 {
