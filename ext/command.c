@@ -22,11 +22,11 @@
  *                          VIRTUAL TABLE, which it wins over. SQLITE_ERROR for a table
  *                          in the database or in memory.
  *
- * Names are read in any case; no row is written. What a command does belongs to the
- * transaction, and each can be interrupted, which undoes it. A function that runs one
- * finds its number in `handle->answer`, and hands in what a column cannot hold by
- * `handle->source`. So a path comes by litekv_import_index() only, which a trigger
- * cannot call.
+ * Names are read in any case; no row is written, and one that is given is refused. What
+ * a command does belongs to the transaction, and each can be interrupted, which undoes
+ * it. A function that runs one finds its number in `handle->answer`, and hands in what
+ * a column cannot hold by `handle->source`. So a path comes by litekv_import_index()
+ * only, which a trigger cannot call.
  */
 #include "blob.h"
 #include "functions.h"
@@ -314,6 +314,22 @@ static int write_out(call *of, int rc)
     return rc;
 }
 
+/* What would be lost: only those that ask for it take a value, and none takes a key. */
+static int check_row(call *of, size_t command)
+{
+    int takes = commands[command].run == deserialize || commands[command].run == import;
+    for (int i = 0; i < of->table->declaration.columns; i++) {
+        if (sqlite3_value_type(of->columns[i]) != SQLITE_NULL && !(i == 1 && takes)) {
+            return refuse(of, sqlite3_mprintf("litekv: \"%w\": \"%s\" is a command and "
+                                              "writes no row; give the column \"%w\" "
+                                              "no value",
+                                              of->table->name, commands[command].name,
+                                              of->table->declaration.column[i].name));
+        }
+    }
+    return SQLITE_OK;
+}
+
 int lkv_command(lkv_table *table, sqlite3_value **columns)
 {
     const char *command =
@@ -331,7 +347,8 @@ int lkv_command(lkv_table *table, sqlite3_value **columns)
         if (strlen(commands[i].name) == size &&
             sqlite3_strnicmp(command, commands[i].name, (int)size) == 0 &&
             (commands[i].argument == NULL) == (of.argument == NULL)) {
-            return write_out(&of, commands[i].run(&of));
+            int rc = check_row(&of, i);
+            return rc != SQLITE_OK ? rc : write_out(&of, commands[i].run(&of));
         }
     }
     return unknown(&of, command);

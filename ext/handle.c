@@ -91,7 +91,7 @@ int lkv_handle_rename(lkv_handle *handle, const char *to)
 static int unusable(const lkv_handle *handle, const char *why, char **text)
 {
     *text = sqlite3_mprintf("litekv: \"%s\": its shadow tables cannot be used: %s; "
-                            "restore them or drop the table",
+                            "restore them, or see \"Recover\" in README",
                             handle->table, why);
     return SQLITE_CORRUPT_VTAB;
 }
