@@ -340,7 +340,6 @@ int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *e
     if (rc == LKV_OK && has_root) {
         rc =
             lkv_posix_put_root(posix, &posix->prepared[posix->prepared_count - 1], err);
-        posix->broken |= rc != LKV_OK && syncs;
     }
     storage->synced = syncs;
     if (rc != LKV_OK) {

@@ -342,6 +342,7 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
     }
     if (rc == 0 && syncs && !posix->shared_memory) {
         rc = os->shared->sync(os->ctx, file);
+        posix->broken |= rc != 0;
     }
     if (file >= 0) {
         (void)os->files->close(os->ctx, file);
@@ -363,9 +364,11 @@ static int free_slot(const lkv_posix *posix)
 int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_error *err)
 {
     int rc = write_slot(posix, free_slot(posix), from, from->durable, err);
-    return rc == LKV_OK && from->durable && posix->named
-               ? lkv_posix_sync_all(posix, err) /* its own name */
-               : rc;
+    if (rc == LKV_OK && from->durable && posix->named) { /* its own name */
+        rc = lkv_posix_sync_all(posix, err);
+        posix->broken |= rc != LKV_OK;
+    }
+    return rc;
 }
 
 int lkv_posix_took_root(lkv_posix *posix, size_t keep)
@@ -440,11 +443,25 @@ static int blot_commit(lkv_posix *posix, const lkv_end *end)
     return rc;
 }
 
+/* Where the disk is full a file that was made just now cannot take a byte, but it can
+ * go. */
+static int remove_slot(lkv_posix *posix, int number)
+{
+    const lkv_os *os = posix->os;
+    int rc = os->shared->remove(os->ctx, lkv_posix_name(posix, slot_name(number)),
+                                posix->shared_memory);
+    if (rc != 0 && rc != ENOENT) {
+        return LKV_IO;
+    }
+    posix->named = 1;
+    return posix->base.sync != LKV_SYNC_OFF ? lkv_posix_sync_all(posix, NULL) : LKV_OK;
+}
+
 /* The slot gets the newest root of the first prepared commits, or none. */
 static int blot_root(lkv_posix *posix, size_t first)
 {
     const lkv_posix_prepared *keep = NULL;
-    int had = 0;
+    int had = 0, number = free_slot(posix), rc = LKV_OK;
 
     for (size_t i = 0; i < posix->prepared_count; i++) {
         if (i < first) {
@@ -453,9 +470,10 @@ static int blot_root(lkv_posix *posix, size_t first)
             had |= posix->prepared[i].root != NULL;
         }
     }
-    return had ? write_slot(posix, free_slot(posix), keep,
-                            posix->base.sync != LKV_SYNC_OFF, NULL)
-               : LKV_OK;
+    if (had) {
+        rc = write_slot(posix, number, keep, posix->base.sync != LKV_SYNC_OFF, NULL);
+    }
+    return rc != LKV_OK && keep == NULL ? remove_slot(posix, number) : rc;
 }
 
 void lkv_posix_undo(lkv_posix *posix, size_t first)

@@ -285,10 +285,10 @@ static void forget(lkv_storage *storage, uint32_t number, uint64_t offset)
 }
 
 static const lkv_storage_ops mem_ops = {
-    read_object, write_object, rewind_object, seal,     remove_object, list,
-    sync_object, read_root,    write_root,    read_end, publish_end,   lock,
-    unlock,      pin,          unpin,         forget,   NULL,          NULL,
-    NULL};
+    read_object, write_object, rewind_object, seal,       remove_object,
+    list,        sync_object,  read_root,     write_root, read_end,
+    publish_end, lock,         unlock,        pin,        unpin,
+    forget,      NULL,         NULL,          NULL};
 
 int lkv_storage_mem_open(const lkv_os *os, uint32_t block, lkv_storage **out)
 {

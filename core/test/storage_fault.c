@@ -212,10 +212,10 @@ static void forget(lkv_storage *storage, uint32_t object, uint64_t offset)
 }
 
 static const lkv_storage_ops fault_ops = {
-    read_object, write_object, rewind_object, seal,     remove_object, list,
-    sync_object, read_root,    write_root,    read_end, publish_end,   lock,
-    unlock,      pin,          unpin,         forget,   NULL,          NULL,
-    NULL};
+    read_object, write_object, rewind_object, seal,       remove_object,
+    list,        sync_object,  read_root,     write_root, read_end,
+    publish_end, lock,         unlock,        pin,        unpin,
+    forget,      NULL,         NULL,          NULL};
 
 void storage_fault_init(storage_fault *fault, lkv_storage *inner)
 {

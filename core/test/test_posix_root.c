@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *seen(guest *u)
 {
@@ -98,6 +99,54 @@ static void root_of_a_segment_is_durable(void)
     CHECK(u.store->log.count > 2);
     guest_close(&u);
     party_close(&p);
+}
+
+/* A disk that has room in the files that there are, and for no new one. */
+static int no_new_file(void *ctx, int file, uint64_t offset, const void *bytes,
+                       size_t size)
+{
+    struct stat found;
+    return fstat(file, &found) == 0 && found.st_size == 0
+               ? ENOSPC
+               : lkv_os_posix.shared->write(ctx, file, offset, bytes, size);
+}
+
+/* The root cannot be written, nor what says that there is none: the commit fails, and
+ * the handle goes on. */
+static void no_room_for_a_root(void)
+{
+    static const enum lkv_sync kinds[] = {LKV_SYNC_FULL, LKV_SYNC_NORMAL, LKV_SYNC_OFF};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        lkv_os_shared shared;
+        lkv_os full = lkv_os_posix;
+        lkv_posix *posix;
+        party p;
+        guest u;
+
+        make_with(&p, &u, kinds[i]);
+        commit_text(u.store, "a", "1");
+        posix = lkv_posix_of(u.storage);
+        memcpy(&shared, full.shared, sizeof(shared));
+        shared.write = no_new_file;
+        full.shared = &shared;
+        posix->os = &full;
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+        CHECK_INT(lkv_set_auto_compact(u.store, 0, &u.err), LKV_OK);
+        CHECK_INT(lkv_prepare(u.store, &u.err), LKV_FULL);
+        CHECK_HAS(u.err.text, "cannot write root1");
+        lkv_rollback(u.store);
+        CHECK_INT(directory_size(p.path, "root1"), -1);
+        commit_text(u.store, "b", "2");
+        CHECK_TEXT(seen(&u), "a=1 b=2");
+        posix->os = &lkv_os_posix;
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+        CHECK_INT(lkv_set_auto_compact(u.store, 0, &u.err), LKV_OK);
+        prepare_and_commit(u.store);
+        CHECK(directory_size(p.path, "root1") > 0);
+        CHECK_TEXT(seen(&u), "a=1 b=2");
+        guest_close(&u);
+        party_close(&p);
+    }
 }
 
 /* A root counts with the end that it was written with. */
@@ -401,6 +450,7 @@ static const check_case cases[] = {CASE(damaged_while_open),
                                    CASE(newest_root_lost),
                                    CASE(roots_with_other_ends),
                                    CASE(root_of_a_segment_is_durable),
+                                   CASE(no_room_for_a_root),
                                    CASE(second_root_torn),
                                    CASE(root_of_long_transaction_lost),
                                    CASE(reader_meets_first_writer),
