@@ -120,10 +120,13 @@ print <<"TOP";
 /*
  * litekv.c - LiteKV $version, the whole extension in one file, made by tools/amalgamate.pl.
  *
- *   gcc -shared -fPIC -O2 -std=c11 -D_GNU_SOURCE -fvisibility=hidden litekv.c -o litekv.so -lz
+ *   gcc -shared -fPIC -O2 -fvisibility=hidden litekv.c -o litekv.so -lz
  *
  * With -DLKV_HAVE_LIBDEFLATE and -ldeflate checksums are faster. See LICENSE.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 TOP
 
 for my $path (@sources) {

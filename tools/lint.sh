@@ -216,7 +216,7 @@ amalgamation() {
     make --no-print-directory -s amalgamation CC=gcc SAN= BUILD="$build/lint-gcc" ||
         return 1
     for compiler in gcc clang; do
-        "$compiler" -std=c11 -D_GNU_SOURCE -O2 -fPIC -fvisibility=hidden -Wall -Wextra \
+        "$compiler" -std=c11 -O2 -fPIC -fvisibility=hidden -Wall -Wextra \
             -Wno-unused-function -Werror -shared -Wl,-z,defs "$build/lint-gcc/litekv.c" -lz \
             -o "$scratch/one-$compiler.so"
     done
