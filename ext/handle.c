@@ -128,6 +128,19 @@ int lkv_handle_code(int status)
     }
 }
 
+/* What there is to do about damage, by the object that an error begins with. */
+static const char *remedy(int code, const char *why)
+{
+    if (code != SQLITE_CORRUPT_VTAB) {
+        return "";
+    }
+    return strncmp(why, "run ", 4) == 0
+               ? "; litekv_rebuild_index() makes the index anew"
+           : strncmp(why, "segment ", 8) == 0 || strncmp(why, "part ", 5) == 0
+               ? "; litekv_recover() tells what is left"
+               : "";
+}
+
 int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err,
                       char **text)
 {
@@ -142,7 +155,8 @@ int lkv_handle_status(const lkv_handle *handle, int status, const lkv_error *err
         *text = sqlite3_mprintf("%s", why);
     } else if (code != SQLITE_OK && code != SQLITE_NOMEM && code != SQLITE_TOOBIG &&
                (code & 0xff) != SQLITE_BUSY) { /* these say it all */
-        *text = sqlite3_mprintf("litekv: \"%s\": %s", handle->table, err->text);
+        *text = sqlite3_mprintf("litekv: \"%s\": %s%s", handle->table, err->text,
+                                remedy(code, err->text));
     }
     return code;
 }
