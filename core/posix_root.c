@@ -199,7 +199,8 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
     posix->blotted = posix->wrong = 0;
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
         posix->blotted |= slots[i].blotted;
-        posix->wrong |= slots[i].wrong;
+        posix->wrong |= slots[i].wrong && (found < 0 || slots[i].end.generation == 0 ||
+                                           newer(&slots[i].end, &slots[found].end));
         lkv_os_free(posix->os, slots[i].bytes);
     }
     return rc;
@@ -439,22 +440,28 @@ static int blot_commit(lkv_posix *posix, const lkv_end *end)
                            sizeof(zeros));
     if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
         rc = os->shared->sync(os->ctx, object->file);
+        posix->broken |= rc != 0; /* no later one makes up for it */
     }
     return rc;
 }
 
 /* Where the disk is full a file that was made just now cannot take a byte, but it can
- * go. */
+ * go. Another store that has come into the place of this one is left alone. */
 static int remove_slot(lkv_posix *posix, int number)
 {
     const lkv_os *os = posix->os;
-    int rc = os->shared->remove(os->ctx, lkv_posix_name(posix, slot_name(number)),
+    int rc = lkv_posix_same(posix);
+    if (rc == 0) {
+        rc = os->shared->remove(os->ctx, lkv_posix_name(posix, slot_name(number)),
                                 posix->shared_memory);
-    if (rc != 0 && rc != ENOENT) {
+    }
+    if (rc != 0) {
         return LKV_IO;
     }
     posix->named = 1;
-    return posix->base.sync != LKV_SYNC_OFF ? lkv_posix_sync_all(posix, NULL) : LKV_OK;
+    rc = posix->base.sync != LKV_SYNC_OFF ? lkv_posix_sync_all(posix, NULL) : LKV_OK;
+    posix->broken |= rc != LKV_OK;
+    return rc;
 }
 
 /* The slot gets the newest root of the first prepared commits, or none. */
@@ -473,7 +480,7 @@ static int blot_root(lkv_posix *posix, size_t first)
     if (had) {
         rc = write_slot(posix, number, keep, posix->base.sync != LKV_SYNC_OFF, NULL);
     }
-    return rc != LKV_OK && keep == NULL ? remove_slot(posix, number) : rc;
+    return rc == LKV_FULL && keep == NULL ? remove_slot(posix, number) : rc;
 }
 
 void lkv_posix_undo(lkv_posix *posix, size_t first)

@@ -280,8 +280,8 @@ static int make_out(lkv_log *log, lkv_end *end, lkv_error *err)
                        : rc;
     }
     /* Files may be missing because a newer root, which is lost, did without them. */
-    if (rc == LKV_MOVED && ops->root_lost(log->storage, end, err) == LKV_CORRUPT) {
-        rc = LKV_CORRUPT;
+    if (rc == LKV_MOVED && ops->root_lost(log->storage, end, NULL) == LKV_CORRUPT) {
+        rc = ops->root_lost(log->storage, end, err);
     }
     if (rc != LKV_OK) {
         (void)ops->settle(log->storage, NULL, 0, NULL);

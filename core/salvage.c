@@ -226,15 +226,6 @@ static int read_storage(lkv_survey *s, lkv_error *err)
     return LKV_OK;
 }
 
-/* What only a newer root names cannot be found. */
-static int ask_root(lkv_survey *s, lkv_error *err)
-{
-    lkv_error lost = {0};
-    int rc = s->storage->ops->root_lost(s->storage, &s->end, &lost);
-    s->root_lost = rc == LKV_CORRUPT;
-    return s->root_lost ? LKV_OK : lkv_log_error(err, rc, lost.text);
-}
-
 static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls *calls,
                        lkv_error *err)
 {
@@ -260,8 +251,9 @@ static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls 
         s->storage->ops->forget(s->storage, 0, 0);
         rc = lkv_survey_log(s, err);
     }
-    if (rc == LKV_OK && s->unsure) {
-        rc = ask_root(s, err);
+    if (rc == LKV_OK && s->unsure) { /* what only a newer root names is lost */
+        s->root_lost =
+            s->storage->ops->root_lost(s->storage, &s->end, NULL) == LKV_CORRUPT;
     }
     if (rc == LKV_OK) {
         rc = lkv_survey_merge(s, NULL, err);

@@ -103,6 +103,40 @@ static void must_tell(guest *u, int rc, int code)
     CHECK_HAS(u->err.text, "it was moved or removed while it was open");
 }
 
+/* What was prepared is taken back; the roots that are in its place now stay. */
+static void a_rollback(void)
+{
+    long sizes[LKV_POSIX_SLOTS];
+    char backup[310], root[] = "root0";
+    party p;
+    guest u;
+
+    party_open(&p, PARTY_FILES);
+    guest_open(&u, &p);
+    guest_make(&u);
+    CHECK_INT(change(&u, 'o', ROWS), LKV_OK);
+    directory_path(&p.directory, "away", away, sizeof(away));
+    directory_path(&p.directory, "backup", backup, sizeof(backup));
+    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+    CHECK_INT(lkv_set_auto_compact(u.store, 0, &u.err), LKV_OK);
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    directory_copy(p.path, backup); /* its newest root is in the same file */
+    CHECK_INT(rename(p.path, away), 0);
+    CHECK_INT(rename(backup, p.path), 0);
+    for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        root[4] = (char)('0' + i);
+        sizes[i] = directory_size(p.path, root);
+    }
+    lkv_rollback(u.store);
+    for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        root[4] = (char)('0' + i);
+        CHECK_INT(directory_size(p.path, root), sizes[i]);
+        CHECK(sizes[i] <= 0 || directory_peek(p.path, root, 0) != 0);
+    }
+    guest_close(&u);
+    directory_remove(&p.directory);
+}
+
 static void a_writer(void)
 {
     for (int kind = 0; kind < 2; kind++) {
@@ -172,7 +206,8 @@ static void a_reader(void)
     }
 }
 
-static const check_case cases[] = {CASE(a_writer), CASE(a_writing_one), CASE(a_reader)};
+static const check_case cases[] = {CASE(a_rollback), CASE(a_writer),
+                                   CASE(a_writing_one), CASE(a_reader)};
 
 int main(int argc, char **argv)
 {

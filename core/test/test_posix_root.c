@@ -101,34 +101,48 @@ static void root_of_a_segment_is_durable(void)
     party_close(&p);
 }
 
+static int refused; /* by the next */
+
 /* A disk that has room in the files that there are, and for no new one. */
 static int no_new_file(void *ctx, int file, uint64_t offset, const void *bytes,
                        size_t size)
 {
     struct stat found;
-    return fstat(file, &found) == 0 && found.st_size == 0
-               ? ENOSPC
-               : lkv_os_posix.shared->write(ctx, file, offset, bytes, size);
+    if (fstat(file, &found) == 0 && found.st_size == 0) {
+        refused = 1;
+        return ENOSPC;
+    }
+    return lkv_os_posix.shared->write(ctx, file, offset, bytes, size);
+}
+
+static int no_sync_then(void *ctx, int file)
+{
+    return refused ? EIO : lkv_os_posix.files->sync(ctx, file);
 }
 
 /* The root cannot be written, nor what says that there is none: the commit fails, and
- * the handle goes on. */
+ * the handle goes on, unless it is not sure that the root is gone. */
 static void no_room_for_a_root(void)
 {
     static const enum lkv_sync kinds[] = {LKV_SYNC_FULL, LKV_SYNC_NORMAL, LKV_SYNC_OFF};
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+    for (size_t i = 0; i < 5; i++) {
         lkv_os_shared shared;
+        lkv_os_files files;
         lkv_os full = lkv_os_posix;
         lkv_posix *posix;
         party p;
         guest u;
 
-        make_with(&p, &u, kinds[i]);
+        make_with(&p, &u, kinds[i % 3]);
         commit_text(u.store, "a", "1");
         posix = lkv_posix_of(u.storage);
         memcpy(&shared, full.shared, sizeof(shared));
         shared.write = no_new_file;
         full.shared = &shared;
+        memcpy(&files, full.files, sizeof(files));
+        files.sync = i < 3 ? files.sync : no_sync_then;
+        refused = 0;
+        full.files = &files;
         posix->os = &full;
         CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
         CHECK_INT(lkv_set_auto_compact(u.store, 0, &u.err), LKV_OK);
@@ -136,6 +150,16 @@ static void no_room_for_a_root(void)
         CHECK_HAS(u.err.text, "cannot write root1");
         lkv_rollback(u.store);
         CHECK_INT(directory_size(p.path, "root1"), -1);
+        if (i >= 3) {
+            posix->os = &lkv_os_posix;
+            CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+            CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
+            CHECK_INT(lkv_prepare(u.store, &u.err), LKV_IO);
+            lkv_rollback(u.store);
+            guest_close(&u);
+            party_close(&p);
+            continue;
+        }
         commit_text(u.store, "b", "2");
         CHECK_TEXT(seen(&u), "a=1 b=2");
         posix->os = &lkv_os_posix;
