@@ -166,6 +166,10 @@ int lkv_external_begin(lkv_handle *handle, char **text)
     }
     if (rc == LKV_BUSY) {
         sqlite3_int64 left = timeout_ms(handle->db);
+        if (left == 0) { /* or it could not be asked: an interrupt came */
+            rc = lkv_home_go_on(handle);
+            rc = rc == LKV_OK ? LKV_BUSY : rc;
+        }
         while (rc == LKV_BUSY && left > 0) {
             sqlite3_int64 wait = left < SLICE_MS ? left : SLICE_MS;
             left -= wait;
