@@ -193,15 +193,24 @@ static int lost_root(const lkv_posix *posix, const lkv_end *end)
            named.generation > end->generation && named.revision > end->revision;
 }
 
+/* Who only reads holds no lock: a segment behind the end may be a writer's, whose root
+ * is still to come. */
+static int has_newest_root(lkv_posix *posix, const lkv_end *end, lkv_error *err)
+{
+    if (lost_root(posix, end)) {
+        return lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST);
+    }
+    return posix->read_only ? LKV_OK : lkv_posix_look_beyond(posix, end, err);
+}
+
 int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
     if (posix->read_only && read_page(posix, &posix->end) == LKV_OK) {
         return LKV_OK; /* a writer has come since, and may have written it */
     }
-    return posix->wrong || lost_root(posix, end)
-               ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
-               : lkv_posix_look_beyond(posix, end, err);
+    return posix->wrong ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
+                        : has_newest_root(posix, end, err);
 }
 
 int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
@@ -215,10 +224,8 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
     if (end != NULL && posix->read_only && read_page(posix, &posix->end) == LKV_OK) {
         return LKV_MOVED;
     }
-    if (end != NULL && lost_root(posix, end)) {
-        rc = lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST);
-    } else if (end != NULL && !posix->read_only) {
-        rc = lkv_posix_look_beyond(posix, end, err);
+    if (end != NULL) {
+        rc = has_newest_root(posix, end, err);
     }
     end = rc == LKV_OK ? end : NULL;
     if (end != NULL && posix->read_only) {

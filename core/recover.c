@@ -269,6 +269,7 @@ static int take_root(lkv_log *log, const lkv_end *end, lkv_error *err)
 static int make_out(lkv_log *log, lkv_end *end, lkv_error *err)
 {
     const lkv_storage_ops *ops = log->storage->ops;
+    lkv_error lost = {0};
     uint64_t torn = 0;
     int rc = take_root(log, end, err);
     if (rc == LKV_OK) {
@@ -280,8 +281,8 @@ static int make_out(lkv_log *log, lkv_end *end, lkv_error *err)
                        : rc;
     }
     /* Files may be missing because a newer root, which is lost, did without them. */
-    if (rc == LKV_MOVED && ops->root_lost(log->storage, end, NULL) == LKV_CORRUPT) {
-        rc = ops->root_lost(log->storage, end, err);
+    if (rc == LKV_MOVED && ops->root_lost(log->storage, end, &lost) == LKV_CORRUPT) {
+        rc = lkv_log_error(err, LKV_CORRUPT, lost.text);
     }
     if (rc != LKV_OK) {
         (void)ops->settle(log->storage, NULL, 0, NULL);
