@@ -307,13 +307,20 @@ LKV_MUST_CHECK int lkv_deserialize(lkv_store *store, const lkv_source *source,
  * A damaged store
  */
 
+enum lkv_object_kind {
+    LKV_OBJECT_SEGMENT,
+    LKV_OBJECT_PART,
+    LKV_OBJECT_RUN,
+    LKV_OBJECT_ROOT
+};
+
 /* Bytes of a segment or part that could not be read as records that are proven to be
  * there, and the keys that were read before and behind them in it; no `data` where
  * there are none. Valid during the call. */
 typedef struct lkv_lost {
-    uint32_t number; /* from 1 on, of its kind */
-    int is_part;
-    int is_root; /* no bytes: a newer root than was read, and commits that need it */
+    enum lkv_object_kind
+        kind;        /* a root: a newer one than was read, and what needs it */
+    uint32_t number; /* from 1 on, of its kind; 0: of a root, with no bytes */
     uint64_t offset, bytes;
     lkv_bytes first_key, last_key;
 } lkv_lost;
@@ -349,7 +356,6 @@ LKV_MUST_CHECK int lkv_salvage(lkv_store *store, int apply,
 LKV_MUST_CHECK int lkv_verify(lkv_store *store, int (*go_on)(void *arg), void *arg,
                               lkv_error *err);
 
-enum lkv_object_kind { LKV_OBJECT_SEGMENT, LKV_OBJECT_PART, LKV_OBJECT_RUN };
 typedef struct lkv_object {
     enum lkv_object_kind kind;
     uint32_t number;     /* from 1 on, of its kind */

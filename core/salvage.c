@@ -125,13 +125,13 @@ static int tell_lost(const lkv_survey *s)
     int rc = LKV_OK;
 
     if (s->root_lost) {
-        const lkv_lost lost = {.is_root = 1};
+        const lkv_lost lost = {.kind = LKV_OBJECT_ROOT};
         rc = s->calls->lost(s->calls->arg, &lost);
     }
     for (size_t i = 0; i < count && rc == LKV_OK; i++, at++) {
-        uint32_t first = at->object >= LKV_PART_FIRST ? LKV_PART_FIRST - 1 : 0;
-        lkv_lost lost = {.number = at->object - first,
-                         .is_part = first > 0,
+        int is_part = at->object >= LKV_PART_FIRST;
+        lkv_lost lost = {.kind = is_part ? LKV_OBJECT_PART : LKV_OBJECT_SEGMENT,
+                         .number = at->object - (is_part ? LKV_PART_FIRST - 1 : 0),
                          .offset = at->offset,
                          .bytes = at->bytes};
         if (at->has_first) {

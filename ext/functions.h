@@ -34,4 +34,7 @@ int lkv_recovery_run(lkv_recovery *recovery, int apply, lkv_error *err);
 /* tables.c: litekv_segments(t). */
 const sqlite3_module *lkv_segments_module(void);
 
+/* What SQL calls it. */
+const char *lkv_object_kind_name(enum lkv_object_kind kind);
+
 #endif

@@ -83,10 +83,7 @@ static int add_lost(void *arg, const lkv_lost *lost)
 
     sqlite3_str_appendf(
         to, "%s{\"kind\":\"%s\",\"segment\":%u,\"offset\":%llu,\"bytes\":%llu",
-        sqlite3_str_length(to) > 0 ? "," : "",
-        lost->is_root   ? "root"
-        : lost->is_part ? "part"
-                        : "segment",
+        sqlite3_str_length(to) > 0 ? "," : "", lkv_object_kind_name(lost->kind),
         lost->number, lost->offset, lost->bytes);
     add_key(to, "first_key", lost->first_key);
     add_key(to, "last_key", lost->last_key);

@@ -184,17 +184,24 @@ static int eof(sqlite3_vtab_cursor *base)
     return at->at >= at->count;
 }
 
+const char *lkv_object_kind_name(enum lkv_object_kind kind)
+{
+    static const char *const names[] = {[LKV_OBJECT_SEGMENT] = "segment",
+                                        [LKV_OBJECT_PART] = "part",
+                                        [LKV_OBJECT_RUN] = "run",
+                                        [LKV_OBJECT_ROOT] = "root"};
+    return names[kind];
+}
+
 static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
 {
-    static const char *const kinds[] = {[LKV_OBJECT_SEGMENT] = "segment",
-                                        [LKV_OBJECT_PART] = "part",
-                                        [LKV_OBJECT_RUN] = "run"};
     const objects_cursor *at = (const objects_cursor *)base;
     const lkv_object *object = &at->row[at->at];
     int has_records = object->kind != LKV_OBJECT_RUN;
 
     if (i == KIND) {
-        sqlite3_result_text(context, kinds[object->kind], -1, SQLITE_STATIC);
+        sqlite3_result_text(context, lkv_object_kind_name(object->kind), -1,
+                            SQLITE_STATIC);
     } else if (i == NUMBER) {
         sqlite3_result_int64(context, object->number);
     } else if (i == BYTES) {

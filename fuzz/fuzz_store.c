@@ -297,7 +297,7 @@ static void transact(scene *s, int who, unsigned changes, enum work which,
 static int see_lost(void *arg, const lkv_lost *lost)
 {
     (void)arg;
-    MUST(lost->is_root ? lost->bytes == 0 : lost->number > 0);
+    MUST(lost->kind == LKV_OBJECT_ROOT ? lost->bytes == 0 : lost->number > 0);
     return LKV_OK;
 }
 

@@ -23,12 +23,13 @@ static int on_lost(void *arg, const lkv_lost *lost)
     report *to = arg;
     char first[20], last[20];
     size_t at = strlen(to->text);
-    uint32_t object = lost->number + (lost->is_part ? LKV_PART_FIRST - 1 : 0);
+    uint32_t object =
+        lost->number + (lost->kind == LKV_OBJECT_PART ? LKV_PART_FIRST - 1 : 0);
     snprintf(to->text + at, sizeof(to->text) - at, "%s%s %u: %u+%u %s..%s",
              at > 0 ? "; " : "",
-             lost->is_root   ? "root"
-             : lost->is_part ? "part"
-                             : "segment",
+             lost->kind == LKV_OBJECT_ROOT   ? "root"
+             : lost->kind == LKV_OBJECT_PART ? "part"
+                                             : "segment",
              lost->number, (unsigned)lost->offset, (unsigned)lost->bytes,
              name_of(lost->first_key, first), name_of(lost->last_key, last));
     to->count++;
