@@ -83,7 +83,6 @@ typedef struct lkv_posix {
     /* The root of `end`. */
     uint8_t *root;
     size_t root_size;
-    int blotted; /* a slot says that its root was taken back */
     int wrong; /* a slot has something that is no root, and may have been the newest */
     int slot;  /* where the published root stands: 0 to 2; -1: not known */
     /* The newest root that is durable, and where it stands; -1: there is none. */

@@ -39,6 +39,10 @@ int lkv_posix_wait(lkv_posix *posix, uint64_t byte, enum lkv_os_lock lock,
 
 /* --- opening -------------------------------------------------------------------- */
 
+#define HALF                                                                           \
+    "its file lock is damaged, or not litekv's; drop the table, which leaves "         \
+    "the data, and create it anew"
+
 void lkv_posix_distrust(lkv_posix *posix)
 {
     atomic_fetch_or(&posix->page->sequence, 1);
@@ -80,7 +84,7 @@ int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
     rc = os->files->size(os->ctx, posix->lock_file, &size);
     posix->half = rc == 0 && size < LKV_POSIX_PAGE;
     if (posix->half) {
-        return lkv_posix_error(posix, err, LKV_CANTOPEN, "this is not a litekv store");
+        return lkv_posix_error(posix, err, LKV_CANTOPEN, HALF);
     }
     if (rc == 0) {
         rc = os->shared->map(os->ctx, posix->lock_file, LKV_POSIX_PAGE,
@@ -96,7 +100,8 @@ int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
             posix, err, LKV_CANTOPEN,
             memcmp(posix->page->magic, LKV_POSIX_MAGIC, 7) == 0
                 ? "it was made by a newer litekv; use that one to read it"
-                : "this is not a litekv store");
+            : posix->half ? HALF
+                          : "this is not a litekv store");
     }
     rc = os->shared->guard(os->ctx, posix->lock_file);
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "open", "");
@@ -197,11 +202,21 @@ static int something_else(lkv_posix *posix, lkv_error *err)
                            "path");
 }
 
-/* What a directory has: 1 a file with locks, 2 anything else. */
+/* What a directory has: 1 a file with locks, 2 others of a store, 4 anything else. */
 static int see_any(void *arg, const char *name)
 {
-    *(int *)arg |= strcmp(name, "lock") == 0 ? 1 : 2;
+    *(int *)arg |= strcmp(name, "lock") == 0 ? 1 : lkv_posix_is_ours(name) ? 2 : 4;
     return 0;
+}
+
+/* Whether such a directory may get a file with locks: it is empty, or a store that has
+ * lost its own. */
+static int check_found(lkv_posix *posix, int found, lkv_error *err)
+{
+    int rc = (found & 4) != 0   ? LKV_ABSENT
+             : (found & 2) != 0 ? lkv_posix_has_root(posix, err)
+                                : LKV_OK;
+    return rc == LKV_ABSENT ? something_else(posix, err) : rc;
 }
 
 static int sync_parent(lkv_posix *posix)
@@ -239,8 +254,8 @@ static int make_directory(lkv_posix *posix, lkv_error *err)
         if (rc == ENOENT || (found & 1) != 0) {
             return LKV_MOVED;
         }
-        if (rc == ENOTDIR || found != 0) {
-            return something_else(posix, err);
+        if (rc == 0 || rc == ENOTDIR) {
+            return check_found(posix, rc == 0 ? found : 4, err);
         }
     }
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "make", "the directory");
@@ -289,7 +304,8 @@ static int exclude(lkv_posix *posix, lkv_error *err)
 }
 
 /* A file with page and locks that is too short, or zeros, was not finished: its maker
- * died. Nothing else is made before it. Only who has it locked removes it. */
+ * died, and made nothing else before it; or it is damaged. Only who has it locked
+ * removes it. */
 static int remove_half(lkv_posix *posix, lkv_error *err)
 {
     const lkv_os *os = posix->os;
@@ -298,10 +314,9 @@ static int remove_half(lkv_posix *posix, lkv_error *err)
 
     if (rc == LKV_CANTOPEN && posix->half) {
         rc = exclude(posix, err);
-        if (rc == LKV_OK && !posix->shared_memory &&
-            (os->shared->list(os->ctx, posix->path, 0, see_any, &found) != 0 ||
-             found != 1)) {
-            rc = something_else(posix, err);
+        if (rc == LKV_OK && !posix->shared_memory) {
+            int code = os->shared->list(os->ctx, posix->path, 0, see_any, &found);
+            rc = check_found(posix, code == 0 ? found : 4, err);
         }
         if (rc == LKV_OK) {
             (void)os->shared->remove(os->ctx, lkv_posix_name(posix, "lock"),

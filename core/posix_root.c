@@ -16,8 +16,7 @@
 #define OFF 2u /* written with sync=off: nothing is promised */
 
 typedef struct slot {
-    int right, wrong; /* neither: there is none, or it was not finished, */
-    int blotted;      /* or it was taken back */
+    int right, wrong; /* neither: there is none, it was not finished, or taken back */
     lkv_end end;
     uint32_t flags;
     uint8_t *bytes;
@@ -57,16 +56,6 @@ static int read_whole(lkv_posix *posix, int file, slot *found, int *os_errno)
     return rc != 0 ? LKV_IO : got == sizeof(head) + found->size ? LKV_OK : LKV_ABSENT;
 }
 
-/* Whether it was made to hold none. */
-static int is_blotted(const lkv_os *os, int file)
-{
-    static const uint8_t zeros[LKV_POSIX_SLOT_HEADER];
-    uint8_t head[LKV_POSIX_SLOT_HEADER];
-    size_t got = 0;
-    return os->files->read(os->ctx, file, 0, head, sizeof(head), &got) == 0 &&
-           got == sizeof(head) && memcmp(head, zeros, sizeof(head)) == 0;
-}
-
 /* What stands in the file of a slot. */
 static int read_slot(lkv_posix *posix, int number, slot *found, lkv_error *err)
 {
@@ -84,7 +73,6 @@ static int read_slot(lkv_posix *posix, int number, slot *found, lkv_error *err)
         return lkv_posix_failed(posix, err, rc, "open", slot_name(number));
     }
     rc = read_whole(posix, file, found, &os_errno);
-    found->blotted = rc == LKV_ABSENT && is_blotted(os, file);
     (void)os->files->close(os->ctx, file);
     if (os_errno != 0) {
         return lkv_posix_failed(posix, err, os_errno, "read", slot_name(number));
@@ -196,9 +184,8 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
         posix->base.unsafe = (slots[found].flags & OFF) != 0;
         *end = slots[found].end;
     }
-    posix->blotted = posix->wrong = 0;
+    posix->wrong = 0;
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
-        posix->blotted |= slots[i].blotted;
         posix->wrong |= slots[i].wrong && (found < 0 || slots[i].end.generation == 0 ||
                                            newer(&slots[i].end, &slots[found].end));
         lkv_os_free(posix->os, slots[i].bytes);
@@ -292,11 +279,6 @@ int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end, lkv_error *err)
     uint32_t number = end->segment;
     int found, rc;
 
-    /* A writer that takes back what it has prepared blots out the root before the
-     * commits, and may die in between. */
-    if (posix->blotted) {
-        return LKV_OK;
-    }
     do {
         rc = look_at(posix, ++number, end, &found, err);
     } while (rc == LKV_OK && found < 0);

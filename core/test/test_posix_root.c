@@ -23,23 +23,34 @@ static void make_with(party *p, guest *u, enum lkv_sync sync)
     guest_make(u);
 }
 
-/* Each root in turn damaged or emptied, in copies: all that was committed is there, or
- * that a root is lost is said; so it is twice. */
+/* As a bad disk leaves the sector that a file begins with. */
+static void zero_sector(const char *path, const char *name)
+{
+    for (long i = 0; i < 512 && i < directory_size(path, name); i++) {
+        directory_poke(path, name, i, 0);
+    }
+}
+
+/* Each root in turn damaged, emptied or without its first sector, in copies: all that
+ * was committed is there, or that a root is lost is said; so it is three times. */
 static void lose_each_root(party *p, int restarted, const char *want)
 {
+    static unsigned copies;
     unsigned whole = 0, refused = 0;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 9; i++) {
         char path[300], name[40];
         party other = *p;
         guest u;
-        snprintf(name, sizeof(name), "lost%d.%d", restarted, i);
+        snprintf(name, sizeof(name), "lost%u", copies++);
         directory_path(&p->directory, name, path, sizeof(path));
         directory_copy(p->path, path);
-        snprintf(name, sizeof(name), "root%d", i / 2);
-        if (directory_size(path, name) > 0 && i % 2 == 0) {
+        snprintf(name, sizeof(name), "root%d", i / 3);
+        if (directory_size(path, name) > 0 && i % 3 == 0) {
             directory_poke(path, name, 100, directory_peek(path, name, 100) ^ 1);
-        } else if (directory_size(path, name) > 0) {
+        } else if (directory_size(path, name) > 0 && i % 3 == 1) {
             directory_cut(path, name, 0);
+        } else if (directory_size(path, name) > 0) {
+            zero_sector(path, name);
         }
         if (restarted) {
             directory_poke(path, "lock", 8, directory_peek(path, "lock", 8) ^ 1);
@@ -55,8 +66,8 @@ static void lose_each_root(party *p, int restarted, const char *want)
         }
         guest_close(&u);
     }
-    CHECK_SIZE(whole, 4);
-    CHECK_SIZE(refused, 2);
+    CHECK_SIZE(whole, 6);
+    CHECK_SIZE(refused, 3);
 }
 
 /* Commits in a segment that only the newest root lists: without that root they are not
@@ -77,6 +88,16 @@ static void newest_root_lost(void)
     lose_each_root(&p, 0, "a=1 b=2 c=3");
     commit_text(u.store, "d", "4");
     lose_each_root(&p, 1, "a=1 b=2 c=3 d=4");
+    guest_close(&u);
+
+    /* The first writer after a restart leaves zeros where the other roots were. */
+    directory_poke(p.path, "lock", 8, directory_peek(p.path, "lock", 8) ^ 1);
+    guest_open(&u, &p);
+    u.storage->segment = 200;
+    commit_text(u.store, "e", "5");
+    u.storage->segment = LKV_SEGMENT_SIZE;
+    commit_text(u.store, "f", "6");
+    lose_each_root(&p, 1, "a=1 b=2 c=3 d=4 e=5 f=6");
     guest_close(&u);
     party_close(&p);
 }

@@ -216,7 +216,7 @@ static void replaced(enum party_kind kind)
     for (int i = 0; i < all.count && check_failures() == 0; i++) {
         for (int way = 0; way < WAYS; way++) {
             char path[300], name[1000], original[1000], what[64];
-            uint64_t before;
+            uint64_t before, whole;
             lkv_error err = {0};
             guest u;
             int made = 0;
@@ -226,6 +226,7 @@ static void replaced(enum party_kind kind)
             snprintf(name, sizeof(name), "%.300s/%s", path, all.name[i]);
             snprintf(original, sizeof(original), "%.300s/%s", p.path, all.name[i]);
             snprintf(what, sizeof(what), "%.16s, way %d", all.name[i], way);
+            whole = bytes_of(path);
             replace(name, original, way);
             other = p;
             other.options.path = path;
@@ -235,11 +236,13 @@ static void replaced(enum party_kind kind)
             if (!CHECK_SIZE(bytes_of(path), before)) {
                 printf("  after %s\n", what);
             }
-            /* Nor is it taken for a place where a new store may be made. */
+            /* Nor is it taken for a place where a new store may be made. What the
+             * locks are in is made again. */
             guest_open(&u, &other);
             (void)!lkv_storage_posix_make(u.storage, &made, &err);
             CHECK_INT(made, 0);
             guest_close(&u);
+            before = strcmp(all.name[i], "lock") == 0 && way == 0 ? whole : before;
             if (!CHECK_SIZE(bytes_of(path), before)) {
                 printf("  after make, %s\n", what);
             }
@@ -348,6 +351,73 @@ static void not_ours(void)
     }
 }
 
+/* The same, and nothing of others beside it. */
+static void no_root_of_ours(void)
+{
+    static const char *const taken[] = {"root0", "00000001", "00000002"};
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        char name[400];
+        int made = 0;
+        party p;
+        guest u;
+        party_open(&p, PARTY_FILES);
+        CHECK_INT(mkdir(p.path, 0700), 0);
+        snprintf(name, sizeof(name), "%s/%s", p.path, taken[i]);
+        write_file(name, 0);
+        guest_open(&u, &p);
+        CHECK_INT(lkv_storage_posix_make(u.storage, &made, &u.err), LKV_CANTOPEN);
+        CHECK_HAS(u.err.text, "something else is there");
+        CHECK_INT(made, 0);
+        CHECK_INT(directory_size(p.path, "lock"), -1);
+        guest_close(&u);
+        directory_remove(&p.directory);
+    }
+}
+
+/* The file with the locks holds nothing that a store needs: it is made anew by who
+ * makes the table again, and by nobody else, nor while others have the damaged one
+ * open. */
+static void lock_is_lost(void)
+{
+    static const char *const told[] = {"drop the table and create it anew",
+                                       "its file lock is damaged, or not litekv's",
+                                       "its file lock is damaged, or not litekv's"};
+    for (int i = 0; i < 6; i++) {
+        char name[400];
+        int made = 1;
+        uint64_t before;
+        party p;
+        guest u, v;
+        party_open(&p, i < 3 ? PARTY_FILES : PARTY_SHARED);
+        fill(&p);
+        before = i < 3 ? bytes_of(p.path) : 0;
+        snprintf(name, sizeof(name), i < 3 ? "%s/lock" : "/dev/shm%s.lock", p.path);
+        if (i % 3 == 0) {
+            CHECK_INT(unlink(name), 0);
+        } else if (i % 3 == 1) {
+            CHECK_INT(truncate(name, 0), 0);
+            CHECK_INT(truncate(name, 4096), 0);
+        } else {
+            CHECK_INT(truncate(name, 100), 0);
+        }
+        guest_open(&u, &p);
+        CHECK_SIZE(content_of(&u), 0);
+        CHECK_HAS(u.err.text, told[i % 3]);
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_CANTOPEN);
+        CHECK_INT(lkv_storage_posix_make(u.storage, &made, &u.err), LKV_OK);
+        CHECK_INT(made, 0);
+        CHECK_SIZE(content_of(&u), states[state_count - 1]);
+        CHECK_SIZE(i < 3 ? bytes_of(p.path) : 0, before);
+        guest_open(&v, &p);
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+        CHECK_INT(lkv_begin(v.store, 0, &v.err), LKV_BUSY);
+        lkv_rollback(u.store);
+        guest_close(&v);
+        guest_close(&u);
+        party_close(&p);
+    }
+}
+
 static void remove_files(const char *path)
 {
     struct dirent *entry;
@@ -433,6 +503,7 @@ static void removed_between_writes(void)
 static const check_case cases[] = {
     CASE(files_replaced),     CASE(files_replaced_without_maps),
     CASE(bytes_changed),      CASE(not_ours),
+    CASE(no_root_of_ours),    CASE(lock_is_lost),
     CASE(removed_while_open), CASE(removed_between_writes),
 };
 
