@@ -385,6 +385,8 @@ typedef struct lkv_stats {
     uint64_t revision;     /* of the last commit */
     uint64_t index_memory; /* bytes of the index in memory */
     uint64_t compact_left; /* bytes that merging and compaction have still to write */
+    uint64_t compact_gain; /* of the log, that compaction to the end would give back */
+    unsigned auto_compact; /* the share above which commits compact, in thousandths */
 } lkv_stats;
 
 /* Number of live keys; exact, at no cost. */

@@ -9,6 +9,22 @@
 
 #include <string.h>
 
+/* Compaction to the end leaves one part, or as many as there are, and a segment with
+ * its commit. */
+static uint64_t compact_gain(const lkv_stats *stats)
+{
+    uint64_t parts = stats->parts > 0 ? stats->parts : 1;
+    uint64_t bytes = LKV_SEGMENT_HEADER;
+    if (stats->revision > 0) {
+        bytes += LKV_COMMIT_SIZE;
+    }
+    if (stats->live_keys > 0) {
+        bytes += stats->live_bytes + stats->live_keys * LKV_MOVED_SIZE +
+                 parts * (LKV_SEGMENT_HEADER + LKV_SEAL_SIZE);
+    }
+    return stats->log_bytes > bytes ? stats->log_bytes - bytes : 0;
+}
+
 void lkv_sizes(const lkv_store *store, lkv_stats *stats)
 {
     const lkv_log *log = &store->log;
@@ -36,6 +52,8 @@ void lkv_sizes(const lkv_store *store, lkv_stats *stats)
     }
     stats->run_bytes = blocks * log->storage->block;
     stats->compact_left = lkv_work_left(store);
+    stats->compact_gain = compact_gain(stats);
+    stats->auto_compact = lkv_auto_compact(store);
 }
 
 /* Of a segment: its puts and tombstones below `offset`. */

@@ -166,13 +166,18 @@ int lkv_set_sync(lkv_store *store, enum lkv_sync sync, lkv_error *err)
     return LKV_OK;
 }
 
+unsigned lkv_auto_compact(const lkv_store *store)
+{
+    const lkv_runs *runs = store->log.runs;
+    return runs->auto_compact > 0 ? runs->auto_compact - 1 : store->auto_compact;
+}
+
 /* Whether so much of the log is dead that a pass is to begin. */
 static int is_due(const lkv_store *store)
 {
     const lkv_log *log = &store->log;
     const lkv_runs *runs = log->runs;
-    uint64_t share =
-        runs->auto_compact > 0 ? runs->auto_compact - 1 : store->auto_compact;
+    unsigned share = lkv_auto_compact(store);
     uint64_t bytes, live;
 
     if (share == 0 || runs->pass.to != 0 || store->work_off ||

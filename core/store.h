@@ -150,6 +150,8 @@ uint64_t lkv_work_left(const lkv_store *store);
 /* Bytes of the log, and of what they would be with nothing dead. */
 uint64_t lkv_log_bytes(const lkv_store *store);
 uint64_t lkv_live_size(const lkv_store *store);
+/* The share of dead bytes above which commits compact, in thousandths. */
+unsigned lkv_auto_compact(const lkv_store *store);
 /* Bytes of a part of a store with so many that are live. */
 uint32_t lkv_part_most(const lkv_store *store, uint64_t live);
 

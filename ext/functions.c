@@ -70,18 +70,17 @@ static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
     uint64_t dead =
         beyond(stats->log_bytes, stats->live_bytes + stats->segments * HEADER_SIZE +
                                      stats->moved * MOVED_SIZE);
-    uint64_t compacted = stats->live_bytes + stats->live_keys * MOVED_SIZE;
     return sqlite3_mprintf(
         "{\"records\":%lld,\"live_keys\":%lld,\"log_bytes\":%lld,\"live_bytes\":%lld,"
         "\"dead_bytes\":%lld,\"segments\":%lld,\"parts\":%lld,\"runs\":%lld,"
         "\"revision\":%lld,\"index_bytes\":%lld,\"cache_bytes\":%lld,"
         "\"cache_limit\":%lld,\"compact_left\":%lld,\"compact_gain\":%lld,"
-        "\"torn_bytes\":%lld,\"sync\":\"%s\"}",
+        "\"torn_bytes\":%lld,\"sync\":\"%s\",\"auto_compact\":%!.3g}",
         stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes, dead,
         stats->segments, stats->parts, stats->runs, stats->revision,
         stats->index_memory + stats->run_bytes, cached, limit, stats->compact_left,
-        beyond(stats->log_bytes, compacted), lkv_home_torn(handle),
-        lkv_home_sync(handle));
+        stats->compact_gain, lkv_home_torn(handle), lkv_home_sync(handle),
+        stats->auto_compact / 1000.0);
 }
 
 static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)
