@@ -375,9 +375,9 @@ LKV_MUST_CHECK int lkv_list(lkv_store *store,
 typedef struct lkv_stats {
     uint64_t live_keys;
     uint64_t records;    /* puts and deletes in the log */
-    uint64_t moved;      /* of these, in parts, where each takes 16 bytes more */
     uint64_t log_bytes;  /* all segments, headers included */
     uint64_t live_bytes; /* records that hold the newest value of their key */
+    uint64_t dead_bytes; /* others, those of commits among them */
     uint64_t segments;   /* of the log, parts included */
     uint64_t parts;      /* of these, in key order */
     uint64_t runs;
@@ -396,7 +396,7 @@ uint64_t lkv_count(const lkv_store *store);
  * `records` it reads what the log, without its parts, has grown by since it was asked
  * last. Errors as lkv_refresh(). */
 LKV_MUST_CHECK int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err);
-/* The same without `records`, which stay 0: reads nothing. */
+/* The same, with those of the parts alone in `records`: reads nothing. */
 void lkv_sizes(const lkv_store *store, lkv_stats *stats);
 
 #endif

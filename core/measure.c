@@ -9,20 +9,21 @@
 
 #include <string.h>
 
+static uint64_t beyond(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
 /* Compaction to the end leaves one part, or as many as there are, and a segment with
  * its commit. */
-static uint64_t compact_gain(const lkv_stats *stats)
+static uint64_t compacted(const lkv_stats *stats)
 {
     uint64_t parts = stats->parts > 0 ? stats->parts : 1;
-    uint64_t bytes = LKV_SEGMENT_HEADER;
-    if (stats->revision > 0) {
-        bytes += LKV_COMMIT_SIZE;
-    }
-    if (stats->live_keys > 0) {
-        bytes += stats->live_bytes + stats->live_keys * LKV_MOVED_SIZE +
-                 parts * (LKV_SEGMENT_HEADER + LKV_SEAL_SIZE);
-    }
-    return stats->log_bytes > bytes ? stats->log_bytes - bytes : 0;
+    uint64_t bytes = LKV_SEGMENT_HEADER + (stats->revision > 0 ? LKV_COMMIT_SIZE : 0);
+    return stats->live_keys == 0
+               ? bytes
+               : bytes + stats->live_bytes + stats->live_keys * LKV_MOVED_SIZE +
+                     parts * (LKV_SEGMENT_HEADER + LKV_SEAL_SIZE);
 }
 
 void lkv_sizes(const lkv_store *store, lkv_stats *stats)
@@ -44,7 +45,7 @@ void lkv_sizes(const lkv_store *store, lkv_stats *stats)
     stats->runs = runs->count;
     stats->log_bytes = lkv_log_bytes(store);
     for (uint32_t i = 0; i < stats->parts; i++) {
-        stats->moved += runs->part[i].keys;
+        stats->records += runs->part[i].keys;
         blocks += runs->part[i].blocks;
     }
     for (uint32_t i = 0; i < runs->count + runs->merges; i++) {
@@ -52,7 +53,10 @@ void lkv_sizes(const lkv_store *store, lkv_stats *stats)
     }
     stats->run_bytes = blocks * log->storage->block;
     stats->compact_left = lkv_work_left(store);
-    stats->compact_gain = compact_gain(stats);
+    stats->dead_bytes = beyond(
+        stats->log_bytes, stats->live_bytes + stats->segments * LKV_SEGMENT_HEADER +
+                              stats->records * LKV_MOVED_SIZE);
+    stats->compact_gain = beyond(stats->log_bytes, compacted(stats));
     stats->auto_compact = lkv_auto_compact(store);
 }
 
@@ -194,7 +198,6 @@ int lkv_measure(lkv_store *store, lkv_stats *stats, lkv_error *err)
     for (size_t i = 0; i < count; i++) {
         stats->records += records[i];
     }
-    stats->records += stats->moved;
     lkv_os_free(log->os, records);
     return rc;
 }

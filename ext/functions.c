@@ -47,9 +47,6 @@
 
 SQLITE_EXTENSION_INIT3
 
-#define MOVED_SIZE 16u /* what compaction adds to a record: its revision and time */
-#define HEADER_SIZE 64u
-
 static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
     (void)argc;
@@ -57,27 +54,18 @@ static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
     sqlite3_result_text(context, LKV_VERSION, -1, SQLITE_STATIC);
 }
 
-/* How much `a` is more than `b`. */
-static uint64_t beyond(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
 {
     uint64_t limit;
     uint64_t cached = lkv_home_cached(handle, &limit);
-    uint64_t dead =
-        beyond(stats->log_bytes, stats->live_bytes + stats->segments * HEADER_SIZE +
-                                     stats->moved * MOVED_SIZE);
     return sqlite3_mprintf(
         "{\"records\":%lld,\"live_keys\":%lld,\"log_bytes\":%lld,\"live_bytes\":%lld,"
         "\"dead_bytes\":%lld,\"segments\":%lld,\"parts\":%lld,\"runs\":%lld,"
         "\"revision\":%lld,\"index_bytes\":%lld,\"cache_bytes\":%lld,"
         "\"cache_limit\":%lld,\"compact_left\":%lld,\"compact_gain\":%lld,"
         "\"torn_bytes\":%lld,\"sync\":\"%s\",\"auto_compact\":%!.3g}",
-        stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes, dead,
-        stats->segments, stats->parts, stats->runs, stats->revision,
+        stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes,
+        stats->dead_bytes, stats->segments, stats->parts, stats->runs, stats->revision,
         stats->index_memory + stats->run_bytes, cached, limit, stats->compact_left,
         stats->compact_gain, lkv_home_torn(handle), lkv_home_sync(handle),
         stats->auto_compact / 1000.0);
