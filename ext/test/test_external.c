@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -242,6 +243,83 @@ static void other_path(void)
     remove_all(db);
 }
 
+/* The root with the greatest generation is a root no more. */
+static void damage_newest_root(void)
+{
+    unsigned char newest[8] = {0};
+    char found[512] = "";
+    FILE *file;
+    for (int i = 0; i < 3; i++) {
+        unsigned char generation[8], turned[8];
+        char name[] = "store/root0";
+        name[sizeof(name) - 2] = (char)('0' + i);
+        file = fopen(check_path(name), "rb");
+        if (file != NULL && fseek(file, 24, SEEK_SET) == 0 &&
+            fread(generation, 1, 8, file) == 8) {
+            for (int k = 0; k < 8; k++) {
+                turned[k] = generation[7 - k];
+            }
+            if (memcmp(turned, newest, 8) > 0) {
+                memcpy(newest, turned, 8);
+                snprintf(found, sizeof(found), "%s", check_path(name));
+            }
+        }
+        CHECK(file == NULL || fclose(file) == 0);
+    }
+    file = fopen(found, "r+b");
+    CHECK(file != NULL && fseek(file, 100, SEEK_SET) == 0 && fputc(0x5a, file) != EOF &&
+          fclose(file) == 0);
+}
+
+/* Recovery says that there was a newer root, keeps what the one before it leads to, and
+ * then all is well. */
+static void lost_root(void)
+{
+    sqlite3 *db = open_table("one.db");
+
+    RUN(db, "INSERT INTO kv(kv) VALUES('sync=normal')");
+    RUN(db, "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < "
+            "60) INSERT INTO kv SELECT i, zeroblob(1000000) FROM n");
+    /* Ends in the next segment, which only its own root lists. */
+    RUN(db,
+        "WITH RECURSIVE n(i) AS (VALUES(61) UNION ALL SELECT i + 1 FROM n WHERE i < "
+        "70) INSERT INTO kv SELECT i, zeroblob(1000000) FROM n");
+    check_close(db);
+    damage_newest_root();
+    db = open_table("one.db");
+    FAIL(db, "SELECT count(*) FROM kv", SQLITE_CORRUPT_VTAB,
+         "the root of the newest commit is missing or damaged");
+    QUERY(db,
+          "SELECT r ->> 'kept', r ->> '$.dropped[0].kind', r ->> '$.dropped[0].bytes' "
+          "FROM (SELECT litekv_recover('kv') AS r)",
+          "60,root,0");
+    FAIL(db, "INSERT INTO kv VALUES(99, 99)", SQLITE_CORRUPT_VTAB, "the root of");
+    QUERY(db, "SELECT litekv_recover('kv', 'apply') ->> 'kept'", "60");
+    QUERY(db, "SELECT count(*), max(key), litekv_verify('kv') FROM kv", "60,60,ok");
+    QUERY(db, "SELECT litekv_recover('kv')", "{\"kept\":60,\"dropped\":[]}");
+    remove_all(db);
+}
+
+/* The file with the locks is made anew by CREATE, as the message says. */
+static void lost_lock(void)
+{
+    sqlite3 *db = open_table("one.db");
+
+    RUN(db, "INSERT INTO kv VALUES(1, 1)");
+    check_close(db);
+    CHECK(truncate(check_path("store/lock"), 0) == 0);
+    db = open_table("one.db");
+    FAIL(db, "SELECT * FROM kv", SQLITE_CANTOPEN, "its file lock is damaged");
+    FAIL(db, "INSERT INTO kv VALUES(2, 2)", SQLITE_CANTOPEN, "create it anew");
+    RUN(db, "DROP TABLE kv");
+    check_close(db);
+    db = open_table("one.db");
+    QUERY(db, "SELECT * FROM kv", "1,1");
+    RUN(db, "INSERT INTO kv VALUES(2, 2)");
+    QUERY(db, "SELECT count(*), litekv_verify('kv') FROM kv", "2,ok");
+    remove_all(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -251,5 +329,7 @@ int main(void)
     no_update_is_lost();
     interrupted_wait();
     other_path();
+    lost_root();
+    lost_lock();
     return check_end();
 }
