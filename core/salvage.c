@@ -251,10 +251,6 @@ static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls 
         s->storage->ops->forget(s->storage, 0, 0);
         rc = lkv_survey_log(s, err);
     }
-    if (rc == LKV_OK && s->unsure) { /* what only a newer root names is lost */
-        s->root_lost =
-            s->storage->ops->root_lost(s->storage, &s->end, NULL) == LKV_CORRUPT;
-    }
     if (rc == LKV_OK) {
         rc = lkv_survey_merge(s, NULL, err);
     }
@@ -284,6 +280,21 @@ static void survey_free(lkv_survey *s)
 
 /* Making a store of it */
 
+/* The log's list gets the segments that the survey has behind it. */
+static int list_segments(const lkv_survey *s)
+{
+    lkv_log *log = &s->store->log;
+    lkv_segment *copy = lkv_os_alloc(s->os, s->count * sizeof(*copy));
+    if (copy == NULL) {
+        return LKV_NOMEM;
+    }
+    memcpy(copy, s->segments, s->count * sizeof(*copy));
+    lkv_os_free(s->os, log->segments);
+    log->segments = copy;
+    log->count = log->capacity = s->count;
+    return LKV_OK;
+}
+
 /* What lkv_begin() would do, had the log been read; the storage is locked. Nothing is
  * known of the keys. The first mark is before all that is done. */
 static int begin_wreck(lkv_survey *s, lkv_error *err)
@@ -292,6 +303,9 @@ static int begin_wreck(lkv_survey *s, lkv_error *err)
     uint32_t depth;
     int rc = lkv_log_load_root(&store->log, err);
 
+    if (rc == LKV_OK && s->count > store->log.count) {
+        rc = list_segments(s);
+    }
     if (rc == LKV_OK) {
         uint64_t generation = store->log.at.generation;
         lkv_store_before_change(store);

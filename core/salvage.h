@@ -31,7 +31,7 @@ typedef struct lkv_survey {
     const lkv_os *os;
     const lkv_salvage_calls *calls;
     unsigned steps;
-    /* What the root lists; the survey's own. */
+    /* What the root lists, and a lost one did; the survey's own. */
     uint8_t id[LKV_ID_SIZE];
     lkv_segment *segments;
     uint32_t count;

@@ -397,42 +397,123 @@ static int read_all(reader *r, uint32_t limit, uint32_t stop, uint32_t stop_at,
     return rc;
 }
 
-int lkv_survey_log(lkv_survey *s, lkv_error *err)
+/* Where the last commit ends that can be believed, in `r`: at or behind `least` in the
+ * segment `listed` of the list. `*limit` becomes the size of the last segment. */
+static int find_stop(reader *r, uint32_t listed, uint32_t least, uint32_t *limit,
+                     lkv_error *err)
 {
-    reader r = {.s = s, .collects = 1};
-    uint32_t last = s->count - 1, limit = s->end.offset;
-    int rc;
+    lkv_survey *s = r->s;
+    uint32_t last = s->count - 1;
+    int rc = find_limit(s, limit, err);
 
-    if (s->end_known) {
-        s->revision = s->end.revision;
-        return read_all(&r, limit, last, limit, err);
-    }
-    rc = find_limit(s, &limit, err);
     if (rc != LKV_OK) {
         return rc;
     }
-    limit = limit < s->end.offset ? s->end.offset : limit; /* the object is cut short */
-    r.collects = 0;
-    r.stop_at = LKV_SEGMENT_HEADER;
-    if (s->end.offset > 0) { /* so far it goes at least */
-        r.stop = last;
-        r.stop_at = s->end.offset;
+    if (last == listed && *limit < least) { /* the object is cut short */
+        *limit = least;
+    }
+    *r = (reader){.s = s, .stop_at = LKV_SEGMENT_HEADER};
+    if (least > 0) {
+        r->stop = listed;
+        r->stop_at = least;
     }
     s->quiet = 1;
-    rc = read_all(&r, limit, last, limit, err);
+    rc = read_all(r, *limit, last, *limit, err);
     s->quiet = 0;
     if (rc < 0) {
         return rc;
     }
     /* The store goes on behind all that was ever there, in roots as well. */
-    if (r.revision > s->end.revision) {
-        s->end.revision = r.revision;
-        s->end.chain = r.chain;
+    if (r->revision > s->end.revision) {
+        s->end.revision = r->revision;
+        s->end.chain = r->chain;
     }
     s->end.live_keys = s->end.live_bytes = 0;
     s->end.segment = s->segments[last].number;
-    s->end.offset = limit < LKV_SEGMENT_HEADER ? LKV_SEGMENT_HEADER : limit;
+    s->end.offset = *limit < LKV_SEGMENT_HEADER ? LKV_SEGMENT_HEADER : *limit;
     memcpy(s->end.store_id, s->id, LKV_ID_SIZE);
+    return LKV_OK;
+}
+
+/* Lists the segment that begins where the last one ends, of `limit` bytes at most.
+ * LKV_ABSENT: there is none. */
+static int list_next(lkv_survey *s, uint32_t limit, lkv_error *err)
+{
+    lkv_segment *last = &s->segments[s->count - 1], *moved;
+    lkv_wreck wreck = {
+        .storage = s->storage, .object = last->number + 1, .limit = LKV_SEGMENT_HEADER};
+    lkv_segment_header header;
+    const char *why;
+    lkv_bytes view;
+    uint64_t size;
+    int rc = lkv_wreck_look(&wreck, 0, LKV_SEGMENT_HEADER, &view, err);
+
+    if (rc != LKV_OK || lkv_format_parse_segment(view, &header, &why) != LKV_OK ||
+        header.kind != 0 || header.number != wreck.object ||
+        header.number > LKV_SEGMENT_NUMBER_MAX ||
+        memcmp(header.store_id, s->id, LKV_ID_SIZE) != 0) {
+        return rc != LKV_OK ? rc : LKV_ABSENT;
+    }
+    size = header.base - last->base + LKV_SEGMENT_HEADER;
+    if (header.base <= last->base || size > limit) {
+        return LKV_ABSENT;
+    }
+    moved = lkv_os_resize(s->os, s->segments, (s->count + 1) * sizeof(*moved));
+    if (moved == NULL) {
+        return LKV_NOMEM;
+    }
+    s->segments = moved;
+    moved[s->count - 1].size = (uint32_t)size;
+    moved[s->count++] = (lkv_segment){header.number, 0, header.base};
+    return LKV_OK;
+}
+
+/* The newest root is lost: the segments that only it listed are those in which commits
+ * follow what the older one leads to. */
+static int follow(reader *r, uint32_t listed, uint32_t least, uint32_t *limit,
+                  lkv_error *err)
+{
+    lkv_survey *s = r->s;
+    int rc;
+
+    do {
+        rc = list_next(s, *limit, err);
+        if (rc == LKV_OK) {
+            rc = find_limit(s, limit, err);
+        }
+    } while (rc == LKV_OK);
+    if (rc == LKV_ABSENT && s->count - 1 > listed) {
+        rc = find_stop(r, listed, least, limit, err);
+        while (rc == LKV_OK && s->count - 1 > listed && s->count - 1 > r->stop) {
+            s->count--; /* no commit leads there */
+            *limit = s->segments[s->count - 1].size;
+            s->segments[s->count - 1].size = 0;
+            s->end.segment = s->segments[s->count - 1].number;
+            s->end.offset = *limit;
+        }
+    }
+    return rc == LKV_ABSENT ? LKV_OK : rc;
+}
+
+int lkv_survey_log(lkv_survey *s, lkv_error *err)
+{
+    reader r = {.s = s, .collects = 1};
+    uint32_t last = s->count - 1, least = s->end.offset, limit;
+    int rc;
+
+    if (s->end_known) {
+        s->revision = s->end.revision;
+        return read_all(&r, least, last, least, err);
+    }
+    rc = find_stop(&r, last, least, &limit, err);
+    if (rc == LKV_OK && s->unsure) {
+        s->root_lost =
+            s->storage->ops->root_lost(s->storage, &s->end, NULL) == LKV_CORRUPT;
+        rc = s->root_lost ? follow(&r, last, least, &limit, err) : LKV_OK;
+    }
+    if (rc != LKV_OK) {
+        return rc;
+    }
     s->revision = s->end.revision;
     r = (reader){.s = s, .collects = 1, .stop = r.stop, .stop_at = r.stop_at};
     return read_all(&r, limit, r.stop, r.stop_at, err);

@@ -8,7 +8,8 @@
  *      litekv_segments() names them; "offset" and "bytes"; "first_key" and "last_key",
  *      the keys that were read before and behind it, as SQL, or null. One of the kind
  *      'root', of no bytes, says that the newest root is lost, with all that only it
- *      named: an older one was used. Writes nothing.
+ *      named but the segments in which commits go on from what an older one leads to.
+ *      Writes nothing.
  *      SQLITE_CORRUPT_VTAB when the root is damaged: nothing is proven then.
  *      SQLITE_ERROR in a transaction that has changed the table.
  *   litekv_recover(t, 'apply')

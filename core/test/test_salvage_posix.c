@@ -224,10 +224,100 @@ static void newest_root_damaged(void)
         } else {
             directory_poke(path, root, 100, 99);
         }
-        check_recovered(&p, path, "a=1 b=2 c=3 d=4 e=5",
-                        "root 0: 0+0 -..-; segment 2: 148+15 e..-");
+        check_recovered(&p, path, "a=1 b=2 c=3 d=4 e=5 f=6", "root 0: 0+0 -..-");
     }
     user_close(&u);
+    place_close(&p);
+}
+
+#define DAMAGE 0x42
+#define BEFORE "a=1 b=2 c=3 d=4 e=5"
+#define F "<1 76d32be0>=<60 84566879>"
+#define G "<1 01d41b76>=<60 84566879>"
+#define H "<1 916b06e7>=<60 84566879>"
+
+/* A transaction of several segments, which only the newest root leads to; it is
+ * damaged. Its number. */
+static int make_long(place *p)
+{
+    char root[] = "root0", text[61] = "";
+    int slot;
+    user u;
+
+    place_open(p);
+    user_open(&u, p, p->path);
+    memset(text, 'x', 60);
+    commit_text(u.store, "e", "5");
+    begin(u.store);
+    u.storage->segment = 100;
+    CHECK_INT(put_text(u.store, "f", text), LKV_OK);
+    CHECK_INT(put_text(u.store, "g", text), LKV_OK);
+    CHECK_INT(put_text(u.store, "h", text), LKV_OK);
+    u.storage->segment = LKV_SEGMENT_SIZE;
+    prepare_and_commit(u.store);
+    CHECK_SIZE(u.store->log.count, 4);
+    slot = lkv_posix_of(u.storage)->slot;
+    user_close(&u);
+    root[4] = (char)('0' + slot);
+    directory_poke(p->path, root, 100, directory_peek(p->path, root, 100) ^ DAMAGE);
+    return slot;
+}
+
+/* As a transaction leaves it whose process dies: a segment that no commit leads to. */
+static void add_segment(const char *path, const char *name, uint32_t number,
+                        uint64_t base)
+{
+    uint8_t bytes[LKV_SEGMENT_HEADER];
+    lkv_segment_header header = {.number = number, .base = base};
+    char file[400];
+    FILE *to;
+
+    for (unsigned i = 0; i < LKV_ID_SIZE; i++) {
+        header.store_id[i] = (uint8_t)directory_peek(path, SEGMENT_1, 8 + i);
+    }
+    lkv_format_segment(bytes, &header);
+    snprintf(file, sizeof(file), "%s/%s", path, name);
+    to = fopen(file, "wb");
+    CHECK(to != NULL && fwrite(bytes, sizeof(bytes), 1, to) == 1 && fclose(to) == 0);
+}
+
+/* Commits are followed into the segments that only the lost root listed, and no
+ * further. */
+static void behind_a_lost_root(void)
+{
+    static const struct {
+        const char *file;
+        long at; /* damaged there; -1: it is gone */
+        const char *kept, *lost;
+    } tries[] = {
+        {NULL, 0, BEFORE " " F " " G " " H, "root 0: 0+0 -..-"},
+        {"00000003", 20, BEFORE, "root 0: 0+0 -..-"},
+        {"00000003", 80, BEFORE " " F " " H, "root 0: 0+0 -..-; segment 3: 64+74 -..-"},
+        {"00000004", -1, BEFORE, "root 0: 0+0 -..-"},
+        {"00000004", 140, BEFORE, "root 0: 0+0 -..-"},
+    };
+    place p;
+
+    (void)make_long(&p);
+    for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+        for (int stray = 0; stray < 2; stray++) {
+            char path[300], name[40], file[400];
+            snprintf(name, sizeof(name), "copy%zu.%d", i, stray);
+            directory_path(&p.directory, name, path, sizeof(path));
+            directory_copy(p.path, path);
+            if (stray) {
+                add_segment(path, "00000005", 5, 1000);
+            }
+            snprintf(file, sizeof(file), "%s/%s", path,
+                     tries[i].file == NULL ? "" : tries[i].file);
+            if (tries[i].file != NULL && tries[i].at < 0) {
+                CHECK_INT(remove(file), 0);
+            } else if (tries[i].file != NULL) {
+                directory_poke(path, tries[i].file, tries[i].at, 99);
+            }
+            check_recovered(&p, path, tries[i].kept, tries[i].lost);
+        }
+    }
     place_close(&p);
 }
 
@@ -284,6 +374,45 @@ static void undone(void)
     place_close(&p);
 }
 
+static void take_back(place *p, int prepared)
+{
+    report said = {0};
+    user u;
+
+    user_open(&u, p, p->path);
+    CHECK_HAS(seen(&u), "the root of the newest commit is missing or damaged");
+    CHECK_INT(salvage(u.store, 1, &said, &u.err), LKV_OK);
+    CHECK_TEXT(said.text, "root 0: 0+0 -..-");
+    CHECK_INT(put_text(u.store, "x", "1"), LKV_OK);
+    if (prepared) {
+        CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    }
+    lkv_rollback(u.store);
+    user_close(&u);
+}
+
+/* So are the segments that were followed: they are there again, or still, with and
+ * without the root that was lost. */
+static void undone_behind_a_lost_root(void)
+{
+    char root[] = "root0";
+    place p;
+    user u;
+
+    root[4] = (char)('0' + make_long(&p));
+    take_back(&p, 0);
+    directory_poke(p.path, root, 100, directory_peek(p.path, root, 100) ^ DAMAGE);
+    user_open(&u, &p, p.path);
+    CHECK_TEXT(seen(&u), BEFORE " " F " " G " " H);
+    CHECK_TEXT(verified(u.store), "ok");
+    user_close(&u);
+    directory_poke(p.path, root, 100, directory_peek(p.path, root, 100) ^ DAMAGE);
+    take_back(&p, 1);
+    take_back(&p, 0);
+    check_recovered(&p, p.path, BEFORE " " F " " G " " H, "root 0: 0+0 -..-");
+    place_close(&p);
+}
+
 static void roots_damaged(void)
 {
     report said = {0};
@@ -309,8 +438,10 @@ static const check_case cases[] = {CASE(every_byte),
                                    CASE(short_and_missing_files),
                                    CASE(shorter_than_the_root),
                                    CASE(newest_root_damaged),
+                                   CASE(behind_a_lost_root),
                                    CASE(older_root_damaged),
                                    CASE(undone),
+                                   CASE(undone_behind_a_lost_root),
                                    CASE(roots_damaged)};
 
 int main(int argc, char **argv)
