@@ -250,6 +250,11 @@ uint64_t lkv_log_end(const lkv_log *log)
     return log->segments[log->count - 1].base + log->end - LKV_SEGMENT_HEADER;
 }
 
+uint64_t lkv_log_synced(const lkv_log *log)
+{
+    return log->synced < log->begin.logical ? log->synced : log->begin.logical;
+}
+
 uint64_t lkv_log_grown(const lkv_log *log)
 {
     return lkv_log_end(log) - log->begin.logical;
@@ -508,8 +513,7 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
     commit.revision = log->at.revision + 1;
     commit.time_ms = log->os->now_ms(log->os->ctx);
     commit.covered = log->covered;
-    /* Of what its own transaction prepared before, the root may be gone. */
-    synced = log->synced < log->begin.logical ? log->synced : log->begin.logical;
+    synced = lkv_log_synced(log);
     commit.synced_end =
         log->storage->atomic ? lkv_log_end(log) + LKV_COMMIT_SIZE : synced;
     commit.live_keys = live_keys;

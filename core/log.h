@@ -126,6 +126,9 @@ LKV_MUST_CHECK int lkv_log_vouch(lkv_log *log, lkv_error *err);
 void lkv_log_set_runs(lkv_log *log, lkv_runs *runs);
 /* Logical offset of the end, and bytes that the transaction appended. */
 uint64_t lkv_log_end(const lkv_log *log);
+/* Up to where a sync vouches for what was published: of what its own transaction
+ * prepared before, the root may be gone, or is written over by the next one's. */
+uint64_t lkv_log_synced(const lkv_log *log);
 uint64_t lkv_log_grown(const lkv_log *log);
 /* Where a reader goes on who knows all that is in the log now, inside a transaction. */
 void lkv_log_tail(lkv_log *log, lkv_tail *tail, uint64_t *logical);

@@ -264,6 +264,8 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err);
 int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err);
 void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end);
+/* Syncs the roots as they stand: their writer died before it could. */
+LKV_MUST_CHECK int lkv_posix_sync_roots(lkv_posix *posix, lkv_error *err);
 /* Whether there is a root: LKV_OK, LKV_ABSENT. */
 LKV_MUST_CHECK int lkv_posix_has_root(lkv_posix *posix, lkv_error *err);
 /* Whether the page tells of a commit. */

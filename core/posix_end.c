@@ -213,6 +213,25 @@ int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err
                         : has_newest_root(posix, end, err);
 }
 
+/* A writer's: what is torn must complete nothing later, and what a writer that was
+ * killed has left to be synced, or taken back, is what others stand on. */
+static int clean_up(lkv_posix *posix, const lkv_end *end, lkv_error *err)
+{
+    int rc = LKV_OK;
+    if (!posix->restarted && atomic_load(&posix->page->writing) != 0) {
+        rc = lkv_posix_sync_roots(posix, err);
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_posix_clean(posix, end->segment, end->offset, err);
+    }
+    if (rc == LKV_OK && posix->restarted) {
+        rc = lkv_posix_blot_others(posix, err);
+        posix->restarted = 0;
+    }
+    posix->strays = 1;
+    return rc;
+}
+
 int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
                      lkv_error *err)
 {
@@ -236,13 +255,8 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
     }
     if (end != NULL) {
         posix->torn = torn;
-        if (!posix->settling) { /* a writer: what is torn must complete nothing later */
-            rc = lkv_posix_clean(posix, end->segment, end->offset, err);
-            if (rc == LKV_OK && posix->restarted) {
-                rc = lkv_posix_blot_others(posix, err);
-                posix->restarted = 0;
-            }
-            posix->strays = 1;
+        if (!posix->settling) {
+            rc = clean_up(posix, end, err);
         } else if (torn > 0 || posix->restarted) {
             atomic_store(&posix->page->writing, 1); /* the next writer's to clean */
         }

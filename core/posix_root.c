@@ -334,6 +334,28 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
                    : lkv_posix_failed(posix, err, rc, "write", slot_name(number));
 }
 
+int lkv_posix_sync_roots(lkv_posix *posix, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    int rc = LKV_OK;
+
+    for (int i = 0; i < LKV_POSIX_SLOTS && rc == LKV_OK && !posix->shared_memory; i++) {
+        int file, code = lkv_posix_open_file(posix, lkv_posix_name(posix, slot_name(i)),
+                                             LKV_OS_UPDATE, &file);
+        if (code == 0) {
+            code = os->shared->sync(os->ctx, file);
+            (void)os->files->close(os->ctx, file);
+        }
+        rc = code == 0 || code == ENOENT
+                 ? LKV_OK
+                 : lkv_posix_failed(posix, err, code, "sync", slot_name(i));
+    }
+    posix->named = 1;
+    rc = rc == LKV_OK ? lkv_posix_sync_all(posix, err) : rc;
+    posix->broken |= rc != LKV_OK;
+    return rc;
+}
+
 /* The slot where neither the published nor the durable root is. */
 static int free_slot(const lkv_posix *posix)
 {

@@ -325,13 +325,15 @@ int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err)
 
 /* --- what a durable root names -------------------------------------------------- */
 
-/* Syncs an object that has `size` bytes, unless that is known to have been done. */
+/* Syncs an object that has `size` bytes, unless that is known to have been done. What
+ * the file has behind them was taken back, and another may write over it. */
 static int sync_named(lkv_posix *posix, uint32_t number, uint64_t size, lkv_error *err)
 {
     lkv_posix_object *object;
     int rc = lkv_posix_find_or_open(posix, number, &object, err);
     if (rc == LKV_OK && object != NULL && object->synced < size) {
         int code = sync_object(posix, object);
+        object->synced = code != 0 || size == UINT64_MAX ? 0 : size;
         rc = code == 0 ? LKV_OK
                        : lkv_posix_object_failed(posix, err, code, "sync", number);
     }

@@ -298,7 +298,8 @@ static int is_durable(const lkv_log *log)
     case LKV_SYNC_FULL:
         return 1;
     case LKV_SYNC_NORMAL:
-        return log->vouching || log->synced <= log->segments[log->count - 1].base ||
+        return log->vouching ||
+               lkv_log_synced(log) <= log->segments[log->count - 1].base ||
                lkv_log_end(log) - log->synced >= log->vouch_every;
     case LKV_SYNC_OFF:
     default:

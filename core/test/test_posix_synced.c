@@ -1,0 +1,174 @@
+/*
+ * test_posix_synced.c - what has to be synced by whom, in a store in files, when a
+ * transaction is prepared twice, a writer was killed, or several write. What a power
+ * cut makes of a store that is written by one is in test_posix_power.c.
+ */
+#include "fixture.h"
+#include "party.h"
+#include "posix.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *seen(guest *u)
+{
+    return lkv_refresh(u->store, &u->err) == LKV_OK ? contents(u->store) : u->err.text;
+}
+
+static void make_with(party *p, guest *u, enum lkv_sync sync)
+{
+    party_open(p, PARTY_FILES);
+    p->sync = sync;
+    guest_open(u, p);
+    guest_make(u);
+}
+
+/* A copy of the store as it stands, on a machine that was started again. */
+static void check_restarted(const party *p, const char *want)
+{
+    char path[300];
+    party other = *p;
+    guest u;
+
+    directory_path(&other.directory, "restarted", path, sizeof(path));
+    directory_copy(p->path, path);
+    directory_poke(path, "lock", 8, directory_peek(path, "lock", 8) ^ 1);
+    other.options.path = path;
+    guest_open(&u, &other);
+    CHECK_TEXT(seen(&u), want);
+    guest_close(&u);
+}
+
+/* The second root of a transaction that began a segment stands where its first one
+ * stood, so it has to be as durable: the commits that follow name that sync. */
+static void prepared_twice(void)
+{
+    party p;
+    guest u;
+
+    make_with(&p, &u, LKV_SYNC_NORMAL);
+    commit_text(u.store, "a", "1");
+    begin(u.store);
+    u.storage->segment = 100;
+    CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
+    u.storage->segment = LKV_SEGMENT_SIZE;
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    CHECK_INT(put_text(u.store, "c", "3"), LKV_OK);
+    CHECK_INT(lkv_set_auto_compact(u.store, 300, &u.err), LKV_OK);
+    prepare_and_commit(u.store);
+    commit_text(u.store, "d", "4");
+    CHECK(u.store->log.count > 1);
+    check_restarted(&p, "a=1 b=2 c=3 d=4");
+    guest_close(&u);
+    party_close(&p);
+}
+
+static ino_t roots[LKV_POSIX_SLOTS];
+static unsigned synced[LKV_POSIX_SLOTS];
+
+static int count_sync(void *ctx, int file)
+{
+    struct stat found;
+    for (int i = 0; i < LKV_POSIX_SLOTS && fstat(file, &found) == 0; i++) {
+        synced[i] += roots[i] != 0 && found.st_ino == roots[i];
+    }
+    return lkv_os_posix.shared->sync(ctx, file);
+}
+
+/* A writer was killed before it could sync a root that it wrote or took back. Who
+ * writes next stands on it, and syncs it before anything else. */
+static void root_of_a_killed_writer(void)
+{
+    for (int taken_back = 0; taken_back < 2; taken_back++) {
+        lkv_os_shared shared;
+        lkv_os counting = lkv_os_posix;
+        char path[300];
+        party p, other;
+        guest u, v;
+
+        make_with(&p, &u, LKV_SYNC_FULL);
+        commit_text(u.store, "a", "1");
+        begin(u.store);
+        CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
+        CHECK_INT(lkv_set_auto_compact(u.store, 300, &u.err), LKV_OK);
+        CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+        if (taken_back) { /* and nothing was done after that */
+            lkv_posix_undo(lkv_posix_of(u.storage), 0);
+        }
+        directory_path(&p.directory, "killed", path, sizeof(path));
+        directory_copy(p.path, path);
+        lkv_rollback(u.store);
+        guest_close(&u);
+
+        for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+            char name[400];
+            struct stat found;
+            snprintf(name, sizeof(name), "%s/root%d", path, i);
+            roots[i] = stat(name, &found) == 0 ? found.st_ino : 0;
+            synced[i] = 0;
+        }
+        memcpy(&shared, counting.shared, sizeof(shared));
+        shared.sync = count_sync;
+        counting.shared = &shared;
+        other = p;
+        other.options.path = path;
+        guest_open(&v, &other);
+        CHECK_TEXT(seen(&v), taken_back ? "a=1" : "a=1 b=2"); /* only reads */
+        lkv_posix_of(v.storage)->os = &counting;
+        commit_text(v.store, "d", "4");
+        for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+            CHECK(roots[i] == 0 || synced[i] == 1);
+        }
+        CHECK(roots[0] != 0 && roots[1] != 0);
+        lkv_posix_of(v.storage)->os = &lkv_os_posix;
+        guest_close(&v);
+        party_close(&p);
+    }
+}
+
+/* What a file has behind the bytes that a root names is no one's, and was not synced
+ * for whoever writes there next. */
+static void synced_as_named(void)
+{
+    const lkv_posix_object *object;
+    char name[400];
+    uint64_t left = 0;
+    lkv_part part;
+    party p;
+    guest u, v;
+    FILE *file;
+
+    make_with(&p, &u, LKV_SYNC_OFF);
+    commit_text(u.store, "a", "1");
+    begin(u.store);
+    do {
+        CHECK_INT(lkv_compact(u.store, 1 << 20, &left, &u.err), LKV_OK);
+    } while (left > 0 && check_failures() == 0);
+    prepare_and_commit(u.store);
+    CHECK_SIZE(u.store->log.runs->parts, 1);
+    part = u.store->log.runs->part[0];
+    guest_close(&u);
+    snprintf(name, sizeof(name), "%s/%08x", p.path, part.number);
+    file = fopen(name, "ab");
+    CHECK(file != NULL && fwrite(name, 100, 1, file) == 1 && fclose(file) == 0);
+    p.sync = LKV_SYNC_FULL;
+    guest_open(&v, &p);
+    commit_text(v.store, "b", "2");
+    object = lkv_posix_find(lkv_posix_of(v.storage), part.number);
+    CHECK(object != NULL);
+    CHECK_SIZE(object == NULL ? 0 : object->synced, part.size);
+    guest_close(&v);
+    party_close(&p);
+}
+
+static const check_case cases[] = {
+    CASE(prepared_twice),
+    CASE(root_of_a_killed_writer),
+    CASE(synced_as_named),
+};
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv, cases, CASES(cases));
+}
