@@ -194,6 +194,7 @@ int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
 
 #define MAKE_TRIES 100
 #define HALF_MS 100 /* that a maker is given to write a page */
+#define OPEN_ELSEWHERE "somebody has it open; close it there first"
 
 static int something_else(lkv_posix *posix, lkv_error *err)
 {
@@ -209,13 +210,20 @@ static int see_any(void *arg, const char *name)
     return 0;
 }
 
-/* Whether such a directory may get a file with locks: it is empty, or a store that has
- * lost its own. */
+/* Whether a file with locks may be made there: the directory is empty, or holds a store
+ * whose own is damaged, and nobody has it open. Where there is none at all somebody may
+ * have the one open that was removed. */
 static int check_found(lkv_posix *posix, int found, lkv_error *err)
 {
     int rc = (found & 4) != 0   ? LKV_ABSENT
              : (found & 2) != 0 ? lkv_posix_has_root(posix, err)
                                 : LKV_OK;
+    if (rc == LKV_OK && found == 2) {
+        return lkv_posix_error(
+            posix, err, LKV_CANTOPEN,
+            "its file lock is missing; when nobody has it open, make "
+            "an empty one and create the table again");
+    }
     return rc == LKV_ABSENT ? something_else(posix, err) : rc;
 }
 
@@ -236,6 +244,17 @@ static int sync_parent(lkv_posix *posix)
         (void)os->files->close(os->ctx, file);
     }
     return rc;
+}
+
+/* The same in shared memory. LKV_MOVED as below. */
+static int check_names(lkv_posix *posix, lkv_error *err)
+{
+    int found = 0;
+    int rc = lkv_posix_each(posix, see_any, &found);
+    if (rc != 0) {
+        return lkv_posix_failed(posix, err, rc, "list", "");
+    }
+    return (found & 1) != 0 ? LKV_MOVED : check_found(posix, found, err);
 }
 
 /* LKV_MOVED: others make or remove a store there just now. */
@@ -261,17 +280,29 @@ static int make_directory(lkv_posix *posix, lkv_error *err)
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "make", "the directory");
 }
 
-/* The file with page and locks; LKV_OK also when another was faster, LKV_MOVED when the
- * directory is gone. */
-static int make_lock(lkv_posix *posix, lkv_error *err)
+/* A page that is not to be believed, in the file with the locks. */
+static int write_lock(lkv_posix *posix, int file)
 {
     static const char magic[8] = {'L', 'K', 'V', 'l', 'o', 'c', 'k', '1'};
     const lkv_os *os = posix->os;
     uint8_t page[LKV_POSIX_PAGE] = {0};
-    int file, rc;
+    int rc;
 
     memcpy(page, magic, sizeof(magic));
     page[offsetof(lkv_posix_page, sequence)] = 1;
+    rc = os->shared->write(os->ctx, file, 0, page, sizeof(page));
+    return rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory
+               ? os->shared->sync(os->ctx, file)
+               : rc;
+}
+
+/* The file with page and locks; LKV_OK also when another was faster, LKV_MOVED when the
+ * directory is gone. */
+static int make_lock(lkv_posix *posix, lkv_error *err)
+{
+    const lkv_os *os = posix->os;
+    int file, rc;
+
     rc = os->shared->open(os->ctx, lkv_posix_name(posix, "lock"), posix->shared_memory,
                           LKV_OS_MAKE, posix->mode, &file);
     if (rc == EEXIST || rc == ENOENT) {
@@ -279,10 +310,7 @@ static int make_lock(lkv_posix *posix, lkv_error *err)
     }
     if (rc == 0) {
         posix->named = 1;
-        rc = os->shared->write(os->ctx, file, 0, page, sizeof(page));
-        if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
-            rc = os->shared->sync(os->ctx, file);
-        }
+        rc = write_lock(posix, file);
         (void)os->files->close(os->ctx, file);
     }
     if (rc != 0) {
@@ -304,9 +332,9 @@ static int exclude(lkv_posix *posix, lkv_error *err)
 }
 
 /* A file with page and locks that is too short, or zeros, was not finished: its maker
- * died, and made nothing else before it; or it is damaged. Only who has it locked
- * removes it. */
-static int remove_half(lkv_posix *posix, lkv_error *err)
+ * died, and made nothing else before it; or it is damaged. Only who has it locked makes
+ * it whole. */
+static int mend_half(lkv_posix *posix, lkv_error *err)
 {
     const lkv_os *os = posix->os;
     int found = 0;
@@ -319,10 +347,12 @@ static int remove_half(lkv_posix *posix, lkv_error *err)
             rc = check_found(posix, code == 0 ? found : 4, err);
         }
         if (rc == LKV_OK) {
-            (void)os->shared->remove(os->ctx, lkv_posix_name(posix, "lock"),
-                                     posix->shared_memory);
+            int code = write_lock(posix, posix->lock_file);
+            posix->named = 1;
+            rc = code != 0 ? lkv_posix_failed(posix, err, code, "write", "lock")
+                 : posix->base.sync == LKV_SYNC_OFF ? LKV_OK
+                                                    : lkv_posix_sync_all(posix, err);
         }
-        rc = rc == LKV_BUSY ? LKV_MOVED : rc;
     } else if (rc == LKV_OK || rc == LKV_CANTOPEN) {
         rc = LKV_MOVED;
     }
@@ -334,7 +364,7 @@ static int remove_half(lkv_posix *posix, lkv_error *err)
 static int make_place(lkv_posix *posix, lkv_error *err)
 {
     unsigned waited = 0;
-    int rc = LKV_MOVED;
+    int rc = LKV_MOVED, busy = 0;
 
     for (int tries = 0; tries < MAKE_TRIES; tries++) {
         rc = lkv_posix_ready(posix, err);
@@ -347,9 +377,15 @@ static int make_place(lkv_posix *posix, lkv_error *err)
             continue;
         }
         if (posix->half) {
-            rc = remove_half(posix, err);
+            rc = mend_half(posix, err);
+            busy = rc == LKV_BUSY;
+            if (rc != LKV_OK) { /* others see to it */
+                posix->os->shared->sleep_ms(posix->os->ctx, HALF_MS / 10);
+            }
+            rc = busy ? LKV_MOVED : rc;
         } else {
-            rc = posix->shared_memory ? LKV_OK : make_directory(posix, err);
+            rc = posix->shared_memory ? check_names(posix, err)
+                                      : make_directory(posix, err);
             rc = rc == LKV_OK ? make_lock(posix, err) : rc;
         }
         if (rc < 0) {
@@ -359,6 +395,9 @@ static int make_place(lkv_posix *posix, lkv_error *err)
     }
     if (rc == LKV_OK && err != NULL) {
         err->text[0] = 0; /* of what was not there */
+    }
+    if (rc == LKV_MOVED && busy) {
+        return lkv_posix_error(posix, err, LKV_BUSY, OPEN_ELSEWHERE);
     }
     return rc == LKV_MOVED
                ? lkv_posix_error(posix, err, LKV_CANTOPEN, "others make and remove it")
@@ -491,8 +530,7 @@ static int remove_store(lkv_posix *posix, lkv_error *err)
     if (rc == LKV_OK) {
         rc = exclude(posix, err);
         if (rc == LKV_BUSY) {
-            rc = lkv_posix_error(posix, err, LKV_BUSY,
-                                 "somebody has it open; close it there first");
+            rc = lkv_posix_error(posix, err, LKV_BUSY, OPEN_ELSEWHERE);
         } else if (rc == LKV_MOVED) { /* another was faster */
             rc = lkv_posix_error(posix, err, LKV_CANTOPEN, "there is no store");
         }
