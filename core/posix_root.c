@@ -312,6 +312,8 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
         bytes = from->root;
         size += from->root_size;
     }
+    /* Until unlock(): a root that its writer does not come to sync is not trusted. */
+    atomic_store(&posix->page->writing, 1);
     rc = lkv_posix_open_file(posix, name, LKV_OS_UPDATE, &file);
     if (rc == ENOENT && from == NULL) {
         return LKV_OK;

@@ -76,49 +76,90 @@ static int count_sync(void *ctx, int file)
     return lkv_os_posix.shared->sync(ctx, file);
 }
 
+static void watch_roots(const char *path)
+{
+    for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
+        char name[400];
+        struct stat found;
+        snprintf(name, sizeof(name), "%s/root%d", path, i);
+        roots[i] = stat(name, &found) == 0 ? found.st_ino : 0;
+        synced[i] = 0;
+    }
+}
+
+static const char *copy_from, *copy_to; /* once, as a root is about to be synced */
+
+static int copy_then_sync(void *ctx, int file)
+{
+    watch_roots(copy_from);
+    (void)count_sync(ctx, file);
+    if (synced[0] + synced[1] + synced[2] > 0 && copy_to != NULL) {
+        directory_copy(copy_from, copy_to);
+        copy_to = NULL;
+    }
+    return 0;
+}
+
+enum death { PREPARED, TAKEN_BACK, MADE_DURABLE, DEATHS };
+
+/* Of a writer, which has committed `a=1`, in `path`. */
+static void die(guest *u, const party *p, enum death how, const char *path)
+{
+    lkv_posix *posix = lkv_posix_of(u->storage);
+    lkv_os_shared shared;
+    lkv_os os = lkv_os_posix;
+
+    begin(u->store);
+    if (how == MADE_DURABLE) { /* a root that is written before anything else is */
+        memcpy(&shared, os.shared, sizeof(shared));
+        shared.sync = copy_then_sync;
+        os.shared = &shared;
+        posix->os = &os;
+        copy_from = p->path;
+        copy_to = path;
+        CHECK_INT(lkv_log_vouch(&u->store->log, &u->err), LKV_OK);
+        CHECK(copy_to == NULL);
+        posix->os = &lkv_os_posix;
+        return;
+    }
+    CHECK_INT(put_text(u->store, "b", "2"), LKV_OK);
+    CHECK_INT(lkv_set_auto_compact(u->store, 300, &u->err), LKV_OK);
+    CHECK_INT(lkv_prepare(u->store, &u->err), LKV_OK);
+    if (how == TAKEN_BACK) { /* and nothing was done after that */
+        lkv_posix_undo(posix, 0);
+    }
+    directory_copy(p->path, path);
+}
+
 /* A writer was killed before it could sync a root that it wrote or took back. Who
  * writes next stands on it, and syncs it before anything else. */
 static void root_of_a_killed_writer(void)
 {
-    for (int taken_back = 0; taken_back < 2; taken_back++) {
+    for (int how = 0; how < DEATHS; how++) {
         lkv_os_shared shared;
         lkv_os counting = lkv_os_posix;
         char path[300];
         party p, other;
         guest u, v;
 
-        make_with(&p, &u, LKV_SYNC_FULL);
+        make_with(&p, &u, how == MADE_DURABLE ? LKV_SYNC_NORMAL : LKV_SYNC_FULL);
         commit_text(u.store, "a", "1");
-        begin(u.store);
-        CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
-        CHECK_INT(lkv_set_auto_compact(u.store, 300, &u.err), LKV_OK);
-        CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
-        if (taken_back) { /* and nothing was done after that */
-            lkv_posix_undo(lkv_posix_of(u.storage), 0);
-        }
         directory_path(&p.directory, "killed", path, sizeof(path));
-        directory_copy(p.path, path);
+        die(&u, &p, (enum death)how, path);
         lkv_rollback(u.store);
         guest_close(&u);
-
-        for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
-            char name[400];
-            struct stat found;
-            snprintf(name, sizeof(name), "%s/root%d", path, i);
-            roots[i] = stat(name, &found) == 0 ? found.st_ino : 0;
-            synced[i] = 0;
-        }
+        watch_roots(path);
         memcpy(&shared, counting.shared, sizeof(shared));
         shared.sync = count_sync;
         counting.shared = &shared;
         other = p;
         other.options.path = path;
         guest_open(&v, &other);
-        CHECK_TEXT(seen(&v), taken_back ? "a=1" : "a=1 b=2"); /* only reads */
+        CHECK_TEXT(seen(&v), how == PREPARED ? "a=1 b=2" : "a=1"); /* only reads */
         lkv_posix_of(v.storage)->os = &counting;
         commit_text(v.store, "d", "4");
         for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
-            CHECK(roots[i] == 0 || synced[i] == 1);
+            CHECK(roots[i] == 0 || synced[i] > 0);
         }
         CHECK(roots[0] != 0 && roots[1] != 0);
         lkv_posix_of(v.storage)->os = &lkv_os_posix;
