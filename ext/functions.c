@@ -34,10 +34,9 @@
  *   litekv_segments(t)
  *      Table-valued: see tables.c.
  *
- * Those that can take a path come directly from the application or not at all
- * (SQLITE_DIRECTONLY), and so do those that replace what a table holds, which may be
- * one in files: a database from elsewhere must not read and write files by a
- * view or trigger. The others are as harmless as the table itself.
+ * All of them but litekv_version() come directly from the application or not at all
+ * (SQLITE_DIRECTONLY): a table may be one in files, and a database from elsewhere must
+ * not read and write files by a view or trigger.
  */
 #include "functions.h"
 
@@ -164,19 +163,19 @@ static const struct {
     void (*run)(sqlite3_context *context, int argc, sqlite3_value **argv);
 } functions[] = {
     {"litekv_version", 0, SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, version},
-    {"litekv_stats", 1, SQLITE_INNOCUOUS, stats},
-    {"litekv_verify", 1, SQLITE_INNOCUOUS, verify},
-    {"litekv_compact", 1, SQLITE_INNOCUOUS, compact},
-    {"litekv_compact", 2, SQLITE_INNOCUOUS, compact},
-    {"litekv_rebuild_index", 1, SQLITE_INNOCUOUS, rebuild},
-    {"litekv_export_index", 1, SQLITE_INNOCUOUS, lkv_export_index},
+    {"litekv_stats", 1, SQLITE_DIRECTONLY, stats},
+    {"litekv_verify", 1, SQLITE_DIRECTONLY, verify},
+    {"litekv_compact", 1, SQLITE_DIRECTONLY, compact},
+    {"litekv_compact", 2, SQLITE_DIRECTONLY, compact},
+    {"litekv_rebuild_index", 1, SQLITE_DIRECTONLY, rebuild},
+    {"litekv_export_index", 1, SQLITE_DIRECTONLY, lkv_export_index},
     {"litekv_export_index", 2, SQLITE_DIRECTONLY, lkv_export_index_file},
     {"litekv_export_index", 3, SQLITE_DIRECTONLY, lkv_export_index_file},
     {"litekv_import_index", 2, SQLITE_DIRECTONLY, lkv_import_index},
     {"litekv_remove", 1, SQLITE_DIRECTONLY, lkv_remove},
-    {"litekv_recover", 1, SQLITE_INNOCUOUS, lkv_recover_table},
+    {"litekv_recover", 1, SQLITE_DIRECTONLY, lkv_recover_table},
     {"litekv_recover", 2, SQLITE_DIRECTONLY, lkv_recover_table},
-    {"litekv_serialize", 1, SQLITE_INNOCUOUS, lkv_serialize_table},
+    {"litekv_serialize", 1, SQLITE_DIRECTONLY, lkv_serialize_table},
     {"litekv_deserialize", 2, SQLITE_DIRECTONLY, lkv_deserialize_table},
 };
 

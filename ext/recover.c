@@ -15,8 +15,7 @@
  *   litekv_recover(t, 'apply')
  *      The same, and if anything was wrong the table holds what was kept.
  *
- * They work where no other statement reads the table any more. They take no path: they
- * are as harmless as the table itself.
+ * They work where no other statement reads the table any more.
  */
 #include "functions.h"
 #include "home.h"

@@ -8,8 +8,6 @@
  *      Puts what litekv_serialize() gave, of this table or another one with the same
  *      columns, in the place of all that the table holds, once all of it was found
  *      right; the number of keys. SQLITE_ERROR when it is not, and nothing is changed.
- *
- * Neither takes a path: they are as harmless as SELECT, DELETE and INSERT on the table.
  */
 #include "blob.h"
 #include "functions.h"

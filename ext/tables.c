@@ -48,7 +48,7 @@ static int connect(sqlite3 *db, void *registry, int argc, const char *const *arg
     (void)argv;
     (void)text;
     if (rc == SQLITE_OK) {
-        rc = sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
+        rc = sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
     }
     if (rc != SQLITE_OK) {
         return rc;
