@@ -288,6 +288,41 @@ static void exported(void)
     check_remove("refused.db");
 }
 
+/* Shadow tables that are views on the table itself, by a function of the application.
+ */
+static void run_it(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    sqlite3 *db = sqlite3_context_db_handle(context);
+    char *text = check_result(db, (const char *)sqlite3_value_text(argv[0]));
+    (void)argc;
+    sqlite3_result_error(context, text, -1);
+    sqlite3_free(text);
+}
+
+static void come_back(void)
+{
+    static const char back[] = "they come back to the table itself";
+    sqlite3 *db = check_open(":memory:");
+
+    CHECK(sqlite3_create_function(db, "ask", 1, SQLITE_UTF8, NULL, run_it, NULL,
+                                  NULL) == SQLITE_OK);
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 'one')");
+    RUN(db, "DROP TABLE kv_log; CREATE VIEW kv_log AS SELECT 1 << 32 AS id, "
+            "ask('SELECT litekv_stats(''kv'')') AS block");
+    FAIL(db, "SELECT * FROM kv", SQLITE_CORRUPT_VTAB, back);
+    RUN(db, "DROP VIEW kv_log; CREATE VIEW kv_log AS SELECT 1 << 32 AS id, "
+            "ask('INSERT INTO kv VALUES(2, 2)') AS block");
+    FAIL(db, "SELECT * FROM kv", SQLITE_CORRUPT_VTAB, back);
+    FAIL(db, "INSERT INTO kv VALUES(3, 3)", SQLITE_CORRUPT_VTAB, back);
+    RUN(db, "CREATE VIRTUAL TABLE kw USING litekv; INSERT INTO kw VALUES(1, 'one')");
+    RUN(db, "CREATE TRIGGER spy AFTER INSERT ON kw_log BEGIN "
+            "SELECT ask('SELECT litekv_recover(''kw'')'); END");
+    FAIL(db, "INSERT INTO kw VALUES(2, 2)", SQLITE_CORRUPT_VTAB, back);
+    RUN(db, "DROP TRIGGER spy");
+    QUERY(db, "SELECT * FROM kw", "1,one");
+    check_close(db);
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
@@ -312,5 +347,6 @@ int main(void)
     module_gone();
     full();
     exported();
+    come_back();
     return check_end();
 }
