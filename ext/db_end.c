@@ -184,7 +184,10 @@ int lkv_db_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
 
     db->passed_id = 0;
     lkv_os_rest(db->os, &db->scratch, &db->scratch_size);
+    /* The application may have written to the tables itself, in the transaction that
+     * is open, as one does that applies a changeset. */
     if (known && db->end_fresh && db->end_version == version &&
+        sqlite3_txn_state(db->db, db->schema) != SQLITE_TXN_WRITE &&
         !(db->unnamed && is_shared(db))) {
         *end = db->end;
         return LKV_OK;
