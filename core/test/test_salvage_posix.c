@@ -413,6 +413,38 @@ static void undone_behind_a_lost_root(void)
     place_close(&p);
 }
 
+/* Calls of the system and allocations fail on the way there: each of the first, and
+ * ever fewer of those that look for blocks where there are none. */
+static void fails_behind_a_lost_root(void)
+{
+    report said = {0};
+    uint64_t n = 0;
+    place p;
+    user u;
+
+    (void)make_long(&p);
+    do {
+        int rc;
+        user_open(&u, &p, p.path);
+        n += 1 + n / 15;
+        os_fault_arm(&p.os, n, 0);
+        u.err.text[0] = '\0';
+        rc = salvage(u.store, 1, &said, &u.err);
+        p.os.fail_at = 0;
+        if (rc == LKV_OK) {
+            CHECK_TEXT(said.text, "root 0: 0+0 -..-");
+            CHECK_SIZE(said.kept, 8);
+        } else {
+            CHECK(p.os.failures > 0 && (rc == LKV_NOMEM || u.err.text[0] != '\0'));
+        }
+        lkv_rollback(u.store);
+        user_close(&u);
+    } while (p.os.failures > 0 && check_failures() == 0);
+    CHECK(n > 50);
+    check_recovered(&p, p.path, BEFORE " " F " " G " " H, "root 0: 0+0 -..-");
+    place_close(&p);
+}
+
 static void roots_damaged(void)
 {
     report said = {0};
@@ -442,6 +474,7 @@ static const check_case cases[] = {CASE(every_byte),
                                    CASE(older_root_damaged),
                                    CASE(undone),
                                    CASE(undone_behind_a_lost_root),
+                                   CASE(fails_behind_a_lost_root),
                                    CASE(roots_damaged)};
 
 int main(int argc, char **argv)
