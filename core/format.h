@@ -135,6 +135,7 @@ typedef struct lkv_part {
     uint64_t digest;
     uint64_t prefix; /* in memory: of its first key (part.c), once it is known */
     int known;
+    int checked; /* likewise: header and seal do not say that it is another */
 } lkv_part;
 
 /* A compaction under way: it takes in the log below `to`. */

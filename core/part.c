@@ -83,6 +83,53 @@ static int damage(lkv_error *err, const lkv_part *part, uint32_t offset,
     return lkv_log_damage(err, part->number, offset, why);
 }
 
+/* Whether header and seal, where they can be read, are those of the part that the root
+ * lists; damage there touches no record. */
+static int check_object(lkv_log *log, const lkv_part *part, lkv_error *err)
+{
+    lkv_storage *storage = log->storage;
+    uint32_t end = part->size < LKV_SEAL_SIZE ? 0 : part->size - LKV_SEAL_SIZE;
+    lkv_error damaged = {0};
+    lkv_segment_header header;
+    lkv_seal_record seal;
+    lkv_record record;
+    const char *why;
+    lkv_bytes view;
+    size_t need;
+    int rc;
+
+    log->views++;
+    rc = storage->ops->read(storage, part->number, 0, LKV_SEGMENT_HEADER, &view,
+                            &damaged);
+    if (rc == LKV_OK && lkv_format_parse_segment(view, &header, &why) == LKV_OK &&
+        (header.kind != 1 || header.number != part->number ||
+         memcmp(header.store_id, log->at.store_id, LKV_ID_SIZE) != 0)) {
+        return damage(err, part, 0, "the segment is not the root's");
+    }
+    if (rc == LKV_OK || rc == LKV_CORRUPT) {
+        rc = storage->ops->read(storage, part->number, end, LKV_SEAL_SIZE, &view,
+                                &damaged);
+    }
+    if (rc == LKV_OK &&
+        lkv_format_parse(view.data, view.size, &record, &need, &why) == LKV_OK &&
+        lkv_format_parse_seal(&record, &seal) == LKV_OK &&
+        (seal.keys != part->keys || seal.bytes != part->bytes ||
+         seal.digest != part->digest)) {
+        return damage(err, part, end, "the seal is of other records");
+    }
+    if (rc != LKV_OK && rc != LKV_CORRUPT && err != NULL) {
+        *err = damaged;
+    }
+    return rc == LKV_CORRUPT ? LKV_OK : rc;
+}
+
+static int check_once(lkv_log *log, lkv_part *part, lkv_error *err)
+{
+    int rc = part->checked ? LKV_OK : check_object(log, part, err);
+    part->checked |= rc == LKV_OK;
+    return rc;
+}
+
 /* Whether a fence names bytes between the header and the end of its part. */
 static int check_fence(const lkv_part *part, lkv_place fence, lkv_error *err)
 {
@@ -185,7 +232,7 @@ int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
                   lkv_error *err)
 {
     lkv_runs *runs = log->runs;
-    const lkv_part *part;
+    lkv_part *part;
     lkv_place fence;
     lkv_run index;
     int64_t i;
@@ -200,6 +247,10 @@ int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
     }
     part = &runs->part[i];
     index = lkv_part_index(part);
+    rc = check_once(log, part, err);
+    if (rc != LKV_OK) {
+        return rc;
+    }
     lkv_tops_follow(&log->tops, runs, log->rewound);
     rc = lkv_tops_floor(&log->tops, &index, key, hash, &fence, err);
     if (rc == LKV_OK) {
@@ -296,13 +347,14 @@ static int load_long(lkv_base_cursor *cursor, lkv_place fence)
 /* Copies the chunk of the fence stood on; stands on its first key. */
 static int load(lkv_base_cursor *cursor, lkv_error *err)
 {
-    const lkv_part *part = &cursor->runs->part[cursor->part];
+    lkv_part *part = &cursor->runs->part[cursor->part];
     lkv_place fence = lkv_run_place(&cursor->fence);
     uint32_t offset = lkv_loc_offset(fence.loc), end = offset + fence.size;
     lkv_bytes view = {NULL, 0};
     lkv_record record;
-    int rc = check_fence(part, fence, err);
+    int rc = check_once(cursor->log, part, err);
 
+    rc = rc == LKV_OK ? check_fence(part, fence, err) : rc;
     cursor->count = cursor->at = 0;
     cursor->bytes.size = 0;
     cursor->offset = offset;
