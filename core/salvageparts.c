@@ -223,6 +223,28 @@ static int give_part(merge *m, const lkv_record *record, lkv_error *err)
     return rc == LKV_OK ? write_record(m, &like, err) : rc;
 }
 
+/* The seal, where it can be read. LKV_ABSENT: it is that of other records than those
+ * that the root lists, as of a compaction that was taken back. */
+static int take_seal(const merge *m, const lkv_part *part, lkv_error *err)
+{
+    lkv_wreck wreck = {
+        .storage = m->s->storage, .object = part->number, .limit = part->size};
+    lkv_seal_record seal;
+    lkv_record record;
+    int rc = LKV_CORRUPT;
+
+    if (part->size >= LKV_SEAL_SIZE) {
+        rc = lkv_wreck_at(&wreck, part->size - LKV_SEAL_SIZE, &record, err);
+    }
+    if (rc != LKV_OK || lkv_format_parse_seal(&record, &seal) != LKV_OK) {
+        return rc == LKV_CORRUPT ? LKV_OK : rc;
+    }
+    return seal.keys != part->keys || seal.bytes != part->bytes ||
+                   seal.digest != part->digest
+               ? LKV_ABSENT
+               : LKV_OK;
+}
+
 static int read_part(merge *m, const lkv_part *part, lkv_error *err)
 {
     lkv_survey *s = m->s;
@@ -240,6 +262,9 @@ static int read_part(merge *m, const lkv_part *part, lkv_error *err)
                            .arg = m};
     lkv_survey_object(s, part->size);
     rc = take_header(m, part, err);
+    if (rc == LKV_OK) {
+        rc = take_seal(m, part, err);
+    }
     if (rc == LKV_ABSENT) {
         return lkv_survey_lost(s, part->number, 0, part->size);
     }

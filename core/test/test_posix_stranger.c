@@ -5,6 +5,7 @@
  */
 #include "fixture.h"
 #include "party.h"
+#include "rescue.h"
 
 #include "posix.h"
 
@@ -453,6 +454,7 @@ static void foreign_part(void)
         "part 1, offset 126: the seal is of other records"};
     for (int stale = 0; stale < 2; stale++) {
         char from[300], path[400], other[400];
+        report said = {0};
         party p, q;
         guest u, v;
 
@@ -484,6 +486,9 @@ static void foreign_part(void)
             CHECK_HAS(u.err.text, told[stale]);
         }
         CHECK_SIZE(content_of(&u), 0);
+        CHECK_INT(salvage(u.store, 0, &said, &u.err), LKV_OK);
+        CHECK_TEXT(said.text, "part 1: 0+179 -..-");
+        CHECK_SIZE(said.kept, 0);
         guest_close(&u);
         party_close(&q);
         party_close(&p);
