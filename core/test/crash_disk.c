@@ -82,8 +82,8 @@ static void path_of(const crash_disk *d, const char *text, char *out, size_t siz
 static void put(image *to, uint64_t offset, const uint8_t *bytes, size_t size)
 {
     size_t end = (size_t)offset + size;
-    if (end > to->size) {
-        to->bytes = realloc(to->bytes, end);
+    if (to->bytes == NULL || end > to->size) {
+        to->bytes = realloc(to->bytes, end + 1);
         if (to->bytes == NULL) {
             abort();
         }

@@ -307,9 +307,11 @@ static void unguard(void *ctx, int file)
 void crash_os_die(crash_os *c)
 {
     c->countdown = 0;
-    while (c->memory.ring.after != &c->memory) {
-        release(c, c->memory.ring.after + 1);
+    for (memory *at = c->memory.ring.after, *next; at != &c->memory; at = next) {
+        next = at->ring.after;
+        free(at);
     }
+    c->memory.ring.before = c->memory.ring.after = &c->memory;
     for (size_t i = 0; i < c->map_count; i++) {
         lkv_os_posix_shared.unmap(NULL, c->maps[i].at, c->maps[i].size);
     }
