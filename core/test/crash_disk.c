@@ -82,17 +82,20 @@ static void path_of(const crash_disk *d, const char *text, char *out, size_t siz
 static void put(image *to, uint64_t offset, const uint8_t *bytes, size_t size)
 {
     size_t end = (size_t)offset + size;
-    if (to->bytes == NULL || end > to->size) {
-        to->bytes = realloc(to->bytes, end + 1);
-        if (to->bytes == NULL) {
-            abort();
-        }
+    if (size == 0) {
+        return;
+    }
+    if (end > to->size) {
+        to->bytes = realloc(to->bytes, end);
+    }
+    if (to->bytes == NULL) {
+        abort();
+    }
+    if (end > to->size) {
         memset(to->bytes + to->size, 0, end - to->size);
         to->size = end;
     }
-    if (size > 0) {
-        memcpy(to->bytes + offset, bytes, size);
-    }
+    memcpy(to->bytes + offset, bytes, size);
 }
 
 static crash_file *new_file(crash_disk *d, const char *text)

@@ -45,6 +45,7 @@ struct crash_os {
     uint8_t boots;
 
     uint64_t countdown; /* events until death; 0: none */
+    int syncs_only;
     jmp_buf *death;
     char last[80];
 
@@ -74,7 +75,8 @@ static void event(crash_os *c, const char *what, const char *text, uint64_t at)
     if (check_below(&c->random, 25) == 0) {
         crash_disk_write_back(c->disk);
     }
-    if (c->countdown > 0 && --c->countdown == 0) {
+    if (c->countdown > 0 && (!c->syncs_only || strcmp(what, "sync") == 0) &&
+        --c->countdown == 0) {
         longjmp(*c->death, 1);
     }
 }
@@ -307,9 +309,10 @@ static void unguard(void *ctx, int file)
 void crash_os_die(crash_os *c)
 {
     c->countdown = 0;
-    for (memory *at = c->memory.ring.after, *next; at != &c->memory; at = next) {
-        next = at->ring.after;
+    for (memory *at = c->memory.ring.after; at != &c->memory;) {
+        memory *after = at->ring.after;
         free(at);
+        at = after;
     }
     c->memory.ring.before = c->memory.ring.after = &c->memory;
     for (size_t i = 0; i < c->map_count; i++) {
@@ -379,8 +382,9 @@ const lkv_os *crash_os_os(crash_os *c)
     return &c->os;
 }
 
-void crash_os_arm(crash_os *c, uint64_t events, jmp_buf *death)
+void crash_os_arm(crash_os *c, uint64_t events, int syncs_only, jmp_buf *death)
 {
+    c->syncs_only = syncs_only;
     c->countdown = events;
     c->death = death;
 }

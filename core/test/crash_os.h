@@ -21,8 +21,9 @@ void crash_os_close(crash_os *c);
 const lkv_os *crash_os_os(crash_os *c);
 
 /* The process dies before event number `events` from now on: it goes on at `death`, and
- * crash_os_die() is to follow. An event is a call that changes something. */
-void crash_os_arm(crash_os *c, uint64_t events, jmp_buf *death);
+ * crash_os_die() is to follow. An event is a call that changes something; with
+ * `syncs_only` none counts but one that syncs. */
+void crash_os_arm(crash_os *c, uint64_t events, int syncs_only, jmp_buf *death);
 /* Takes all that the process had: memory, maps, open files and with them locks. Its
  * handles must not be touched again, not even to close them. */
 void crash_os_die(crash_os *c);

@@ -402,13 +402,15 @@ static void transact(crash *c)
 
 /* --- lives ------------------------------------------------------------------------ */
 
-/* Until it dies, or something is wrong. Some die early, when all is being put right. */
+/* Until it dies, or something is wrong. Some die early, when all is being put right,
+ * and some with something written that they were about to sync. */
 static void live(crash *c)
 {
     jmp_buf death;
-    uint64_t events = 1 + below(c, below(c, 4) == 0 ? 25 : 400);
+    int syncs_only = below(c, 3) == 0;
+    uint64_t events = 1 + below(c, syncs_only ? 30 : below(c, 4) == 0 ? 25 : 400);
     if (setjmp(death) == 0) {
-        crash_os_arm(c->os, events, &death);
+        crash_os_arm(c->os, events, syncs_only, &death);
         reopen(c);
         while (check_failures() == 0) {
             transact(c);

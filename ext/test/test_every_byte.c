@@ -370,7 +370,8 @@ static void try_all_open(whole *w)
     view_scan(w->held, 0, &got);
     for (int i = 0; i < w->body.all.count; i++) {
         change_bytes(w, i);
-        if (w->unmapped) {
+        /* The page of `lock` is mapped in any case. */
+        if (w->unmapped && strcmp(w->body.all.list[i].name, "lock") != 0) {
             cut(w, i);
         }
     }
