@@ -54,6 +54,7 @@ struct crash_disk {
     crash_file *files;
     name *names;
     size_t name_count, name_room;
+    char (*listed)[CRASH_NAME]; /* last: whoever was told of them may have died */
     uint8_t pages[PAGES][PAGE]; /* which the disk may have of `lock` */
     size_t page_count;
 };
@@ -253,21 +254,21 @@ void crash_disk_sync_names(crash_disk *d)
 
 int crash_disk_each(crash_disk *d, int (*each)(void *arg, const char *name), void *arg)
 {
-    char(*texts)[CRASH_NAME] = calloc(d->name_count + 1, sizeof(*texts));
     size_t count = 0;
     int rc = 0;
-    if (texts == NULL) {
+    free(d->listed);
+    d->listed = calloc(d->name_count + 1, sizeof(*d->listed));
+    if (d->listed == NULL) {
         abort();
     }
     for (size_t i = 0; i < d->name_count; i++) {
         if (now(&d->names[i]) != NULL) {
-            memcpy(texts[count++], d->names[i].text, CRASH_NAME);
+            memcpy(d->listed[count++], d->names[i].text, CRASH_NAME);
         }
     }
     for (size_t i = 0; i < count && rc == 0; i++) {
-        rc = each(arg, texts[i]);
+        rc = each(arg, d->listed[i]);
     }
-    free(texts);
     return rc;
 }
 
@@ -384,6 +385,7 @@ void crash_disk_close(crash_disk *d)
         free(d->names[i].past);
     }
     free(d->names);
+    free(d->listed);
     free_files(d->files);
     free(d);
 }
