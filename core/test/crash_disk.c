@@ -54,7 +54,9 @@ struct crash_disk {
     crash_file *files;
     name *names;
     size_t name_count, name_room;
-    char (*listed)[CRASH_NAME]; /* last: whoever was told of them may have died */
+    /* Of the last crash_disk_each(), which may end in a death; `each` makes and removes
+     * names. */
+    char (*listed)[CRASH_NAME];
     uint8_t pages[PAGES][PAGE]; /* which the disk may have of `lock` */
     size_t page_count;
 };
@@ -256,8 +258,7 @@ int crash_disk_each(crash_disk *d, int (*each)(void *arg, const char *name), voi
 {
     size_t count = 0;
     int rc = 0;
-    free(d->listed);
-    d->listed = calloc(d->name_count + 1, sizeof(*d->listed));
+    d->listed = realloc(d->listed, (d->name_count + 1) * sizeof(*d->listed));
     if (d->listed == NULL) {
         abort();
     }
