@@ -29,6 +29,7 @@ typedef struct lkv_log_mark {
     uint64_t covered;
     lkv_hash hash;
     uint64_t logical;        /* offset of `end` */
+    uint64_t synced;         /* as the log's */
     lkv_runs *runs;          /* held by a mark on the list, as the next one */
     lkv_runs *prepared_runs; /* those of the last prepare then, */
     size_t prepared_first;   /* and its `first` */

@@ -24,6 +24,7 @@ void lkv_log_mark_here(const lkv_log *log, lkv_log_mark *mark)
     mark->covered = log->covered;
     mark->hash = log->hash;
     mark->logical = lkv_log_end(log);
+    mark->synced = log->synced;
     mark->runs = log->runs;
     mark->prepared_runs = log->prepared_runs;
     mark->prepared_first = log->prepared_first;
@@ -193,17 +194,6 @@ void lkv_log_rewind_runs(lkv_log *log, lkv_runs *runs)
     lkv_runs_release(log->os, now);
 }
 
-/* What comes after the commit that stands will be written over. */
-static void distrust(lkv_log *log)
-{
-    const lkv_segment *segment = lkv_log_segment(log, log->at.segment);
-    uint64_t logical =
-        segment == NULL ? 0 : segment->base + log->at.offset - LKV_SEGMENT_HEADER;
-    if (log->synced > logical) {
-        log->synced = logical;
-    }
-}
-
 void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
 {
     lkv_storage *storage = log->storage;
@@ -228,7 +218,9 @@ void lkv_log_rewind(lkv_log *log, const lkv_log_mark *mark)
                              mark->flushed);
     }
     log->at = mark->at;
-    distrust(log);
+    /* What vouched for more is taken back, or was a root that did not list all of it.
+     */
+    log->synced = mark->synced;
     log->first = mark->first;
     log->flushed = mark->flushed;
     log->end = mark->end;

@@ -168,13 +168,20 @@ static void root_of_a_killed_writer(void)
     }
 }
 
+static void compact_all(guest *u)
+{
+    uint64_t left = 0;
+    do {
+        CHECK_INT(lkv_compact(u->store, 1 << 20, &left, &u->err), LKV_OK);
+    } while (left > 0 && check_failures() == 0);
+}
+
 /* What a file has behind the bytes that a root names is no one's, and was not synced
  * for whoever writes there next. */
 static void synced_as_named(void)
 {
     const lkv_posix_object *object;
     char name[400];
-    uint64_t left = 0;
     lkv_part part;
     party p;
     guest u, v;
@@ -183,9 +190,7 @@ static void synced_as_named(void)
     make_with(&p, &u, LKV_SYNC_OFF);
     commit_text(u.store, "a", "1");
     begin(u.store);
-    do {
-        CHECK_INT(lkv_compact(u.store, 1 << 20, &left, &u.err), LKV_OK);
-    } while (left > 0 && check_failures() == 0);
+    compact_all(&u);
     prepare_and_commit(u.store);
     CHECK_SIZE(u.store->log.runs->parts, 1);
     part = u.store->log.runs->part[0];
@@ -203,10 +208,36 @@ static void synced_as_named(void)
     party_close(&p);
 }
 
+/* A root that is taken back was synced with all that it listed: not with the segment
+ * that its compaction had put into a part, and that another handle wrote. */
+static void root_taken_back(void)
+{
+    uint64_t before;
+    party p;
+    guest u, v;
+
+    make_with(&p, &u, LKV_SYNC_NORMAL);
+    commit_text(u.store, "a", "1");
+    commit_text(u.store, "a", "2");
+    guest_open(&v, &p);
+    begin(v.store);
+    before = v.store->log.synced;
+    CHECK(before < lkv_log_end(&v.store->log));
+    compact_all(&v);
+    CHECK_INT(lkv_prepare(v.store, &v.err), LKV_OK);
+    CHECK(v.store->log.synced > before);
+    lkv_rollback(v.store);
+    CHECK_SIZE(v.store->log.synced, before);
+    guest_close(&v);
+    guest_close(&u);
+    party_close(&p);
+}
+
 static const check_case cases[] = {
     CASE(prepared_twice),
     CASE(root_of_a_killed_writer),
     CASE(synced_as_named),
+    CASE(root_taken_back),
 };
 
 int main(int argc, char **argv)
