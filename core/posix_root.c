@@ -409,7 +409,7 @@ int lkv_posix_blot_others(lkv_posix *posix, lkv_error *err)
     int rc = LKV_OK;
     for (int i = 0; i < LKV_POSIX_SLOTS && rc == LKV_OK; i++) {
         if (i != posix->slot) {
-            rc = write_slot(posix, i, NULL, posix->base.sync != LKV_SYNC_OFF, err);
+            rc = write_slot(posix, i, NULL, 1, err);
         }
     }
     if (rc == LKV_OK && posix->durable_slot != posix->slot) {
@@ -465,12 +465,13 @@ static int remove_slot(lkv_posix *posix, int number)
         return LKV_IO;
     }
     posix->named = 1;
-    rc = posix->base.sync != LKV_SYNC_OFF ? lkv_posix_sync_all(posix, NULL) : LKV_OK;
+    rc = lkv_posix_sync_all(posix, NULL);
     posix->broken |= rc != LKV_OK;
     return rc;
 }
 
-/* The slot gets the newest root of the first prepared commits, or none. */
+/* The slot gets the newest root of the first prepared commits, or none. With sync=off
+ * that is synced as well: no later commit makes up for it, and some promise more. */
 static int blot_root(lkv_posix *posix, size_t first)
 {
     const lkv_posix_prepared *keep = NULL;
@@ -484,7 +485,7 @@ static int blot_root(lkv_posix *posix, size_t first)
         }
     }
     if (had) {
-        rc = write_slot(posix, number, keep, posix->base.sync != LKV_SYNC_OFF, NULL);
+        rc = write_slot(posix, number, keep, 1, NULL);
     }
     return rc == LKV_FULL && keep == NULL ? remove_slot(posix, number) : rc;
 }

@@ -233,11 +233,38 @@ static void root_taken_back(void)
     party_close(&p);
 }
 
+/* A root that is taken back must not come back, by a power cut after a commit that is
+ * to last: with sync=off it is synced too. */
+static void taken_back_with_sync_off(void)
+{
+    lkv_os_shared shared;
+    lkv_os counting = lkv_os_posix;
+    lkv_posix *posix;
+    party p;
+    guest u;
+
+    make_with(&p, &u, LKV_SYNC_OFF);
+    posix = lkv_posix_of(u.storage);
+    commit_text(u.store, "a", "1");
+    begin(u.store);
+    CHECK_INT(lkv_set_auto_compact(u.store, 300, &u.err), LKV_OK);
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+    watch_roots(p.path);
+    memcpy(&shared, counting.shared, sizeof(shared));
+    shared.sync = count_sync;
+    counting.shared = &shared;
+    posix->os = &counting;
+    lkv_rollback(u.store);
+    posix->os = &lkv_os_posix;
+    CHECK_SIZE(synced[0] + synced[1] + synced[2], 1);
+    CHECK_SIZE(synced[posix->slot], 0);
+    guest_close(&u);
+    party_close(&p);
+}
+
 static const check_case cases[] = {
-    CASE(prepared_twice),
-    CASE(root_of_a_killed_writer),
-    CASE(synced_as_named),
-    CASE(root_taken_back),
+    CASE(prepared_twice),  CASE(root_of_a_killed_writer),  CASE(synced_as_named),
+    CASE(root_taken_back), CASE(taken_back_with_sync_off),
 };
 
 int main(int argc, char **argv)
