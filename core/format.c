@@ -241,6 +241,19 @@ int lkv_format_parse_seal(const lkv_record *record, lkv_seal_record *seal)
     return LKV_OK;
 }
 
+int lkv_format_heads_part(const lkv_segment_header *header, const lkv_part *part,
+                          const uint8_t *store_id)
+{
+    return header->kind == 1 && header->number == part->number &&
+           memcmp(header->store_id, store_id, LKV_ID_SIZE) == 0;
+}
+
+int lkv_format_seals_part(const lkv_seal_record *seal, const lkv_part *part)
+{
+    return seal->keys == part->keys && seal->bytes == part->bytes &&
+           seal->digest == part->digest;
+}
+
 uint64_t lkv_format_digest(uint64_t digest, const uint8_t *record)
 {
     uint8_t bytes[12];

@@ -247,6 +247,11 @@ int lkv_format_has_type(const uint8_t *at);
 void lkv_format_seal(uint8_t *out, const lkv_seal_record *seal);
 LKV_MUST_CHECK int lkv_format_parse_seal(const lkv_record *record,
                                          lkv_seal_record *seal);
+/* Whether a part that a root lists, of the store of this id, may begin with such a
+ * header, or end in such a seal. */
+int lkv_format_heads_part(const lkv_segment_header *header, const lkv_part *part,
+                          const uint8_t *store_id);
+int lkv_format_seals_part(const lkv_seal_record *seal, const lkv_part *part);
 /* The digest of a part's records, the next one, whose bytes are at `record`, added. */
 uint64_t lkv_format_digest(uint64_t digest, const uint8_t *record);
 

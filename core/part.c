@@ -102,8 +102,7 @@ static int check_object(lkv_log *log, const lkv_part *part, lkv_error *err)
     rc = storage->ops->read(storage, part->number, 0, LKV_SEGMENT_HEADER, &view,
                             &damaged);
     if (rc == LKV_OK && lkv_format_parse_segment(view, &header, &why) == LKV_OK &&
-        (header.kind != 1 || header.number != part->number ||
-         memcmp(header.store_id, log->at.store_id, LKV_ID_SIZE) != 0)) {
+        !lkv_format_heads_part(&header, part, log->at.store_id)) {
         return damage(err, part, 0, "the segment is not the root's");
     }
     if (rc == LKV_OK || rc == LKV_CORRUPT) {
@@ -113,8 +112,7 @@ static int check_object(lkv_log *log, const lkv_part *part, lkv_error *err)
     if (rc == LKV_OK &&
         lkv_format_parse(view.data, view.size, &record, &need, &why) == LKV_OK &&
         lkv_format_parse_seal(&record, &seal) == LKV_OK &&
-        (seal.keys != part->keys || seal.bytes != part->bytes ||
-         seal.digest != part->digest)) {
+        !lkv_format_seals_part(&seal, part)) {
         return damage(err, part, end, "the seal is of other records");
     }
     if (rc != LKV_OK && rc != LKV_CORRUPT && err != NULL) {

@@ -49,8 +49,7 @@ int lkv_part_scan_open(lkv_part_scan *scan, lkv_log *log, const lkv_part *part,
     if (lkv_format_parse_segment(scan->view, &scan->header, &why) != LKV_OK) {
         return damage(scan, why, err);
     }
-    if (scan->header.kind != 1 || scan->header.number != part->number ||
-        memcmp(scan->header.store_id, log->at.store_id, LKV_ID_SIZE) != 0) {
+    if (!lkv_format_heads_part(&scan->header, part, log->at.store_id)) {
         return damage(scan, "the segment is not the root's", err);
     }
     scan->offset = LKV_SEGMENT_HEADER;

@@ -116,10 +116,7 @@ static int take_header(merge *m, const lkv_part *part, lkv_error *err)
     if (lkv_format_parse_segment(view, &header, &why) != LKV_OK) {
         return lkv_survey_lost(s, part->number, 0, LKV_SEGMENT_HEADER);
     }
-    return header.kind != 1 || header.number != part->number ||
-                   memcmp(header.store_id, s->id, LKV_ID_SIZE) != 0
-               ? LKV_ABSENT
-               : LKV_OK;
+    return lkv_format_heads_part(&header, part, s->id) ? LKV_OK : LKV_ABSENT;
 }
 
 /* Writes the copy that `s->record` holds, of a record like that. */
@@ -239,10 +236,7 @@ static int take_seal(const merge *m, const lkv_part *part, lkv_error *err)
     if (rc != LKV_OK || lkv_format_parse_seal(&record, &seal) != LKV_OK) {
         return rc == LKV_CORRUPT ? LKV_OK : rc;
     }
-    return seal.keys != part->keys || seal.bytes != part->bytes ||
-                   seal.digest != part->digest
-               ? LKV_ABSENT
-               : LKV_OK;
+    return lkv_format_seals_part(&seal, part) ? LKV_OK : LKV_ABSENT;
 }
 
 static int read_part(merge *m, const lkv_part *part, lkv_error *err)

@@ -29,8 +29,8 @@ LKV_MUST_CHECK int lkv_storage_posix_open(const lkv_os *os,
 void lkv_storage_posix_close(lkv_storage *storage);
 
 /* Makes room for a new store where there is nothing, or an empty directory: `*made`
- * becomes 1, and lkv_create() is to follow. 0: there is a store; the file of its locks
- * is made anew if it was lost. Errors: LKV_CANTOPEN
+ * becomes 1, and lkv_create() is to follow. 0: there is a store; the page of its locks
+ * is made anew where it is damaged and nobody has it open. Errors: LKV_CANTOPEN
  * when something else is there, LKV_BUSY, LKV_FULL, LKV_READONLY, LKV_IO. */
 LKV_MUST_CHECK int lkv_storage_posix_make(lkv_storage *storage, int *made,
                                           lkv_error *err);
