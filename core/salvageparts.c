@@ -4,8 +4,6 @@
  */
 #include "salvage.h"
 
-#include <string.h>
-
 typedef struct merge {
     lkv_survey *s;
     lkv_content *content; /* to write to; NULL: nothing is written */

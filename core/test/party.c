@@ -3,6 +3,8 @@
  */
 #include "party.h"
 
+#include "fixture.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +62,19 @@ void guest_make(guest *u)
     CHECK_INT(made, 1);
     CHECK_INT(lkv_create(u->storage, &lkv_os_posix, (lkv_bytes){"about", 5}, &u->err),
               LKV_OK);
+}
+
+void party_begin(party *p, guest *u, enum party_kind kind, enum lkv_sync sync)
+{
+    party_open(p, kind);
+    p->sync = sync;
+    guest_open(u, p);
+    guest_make(u);
+}
+
+const char *guest_seen(guest *u)
+{
+    return lkv_refresh(u->store, &u->err) == LKV_OK ? contents(u->store) : u->err.text;
 }
 
 void guest_close(guest *u)

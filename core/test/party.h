@@ -39,6 +39,10 @@ void party_close(party *p);
 void guest_open(guest *u, const party *p);
 void guest_make(guest *u);
 void guest_close(guest *u);
+/* A party with this setting, and a store that `u` has made. */
+void party_begin(party *p, guest *u, enum party_kind kind, enum lkv_sync sync);
+/* contents() of what was committed last, or the error. */
+const char *guest_seen(guest *u);
 
 /* Forks; the child runs `run` and ends with its result, which must be below 128. */
 pid_t party_fork(int (*run)(void *arg), void *arg);

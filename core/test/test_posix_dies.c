@@ -11,11 +11,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static const char *seen(guest *u)
-{
-    return lkv_refresh(u->store, &u->err) == LKV_OK ? contents(u->store) : u->err.text;
-}
-
 static void put(guest *u, const char *key, const char *value)
 {
     CHECK_INT(put_text(u->store, key, value), LKV_OK);
@@ -30,10 +25,7 @@ static void prepare(guest *u)
 /* A store that holds a=1, and a handle on it. */
 static void start(party *p, guest *u, enum party_kind kind)
 {
-    party_open(p, kind);
-    p->sync = LKV_SYNC_FULL;
-    guest_open(u, p);
-    guest_make(u);
+    party_begin(p, u, kind, LKV_SYNC_FULL);
     commit_text(u->store, "a", "1");
 }
 
@@ -54,7 +46,7 @@ static void many_prepared(enum party_kind kind)
     lkv_rollback(u.store);
     guest_close(&u);
     guest_open(&u, &p);
-    CHECK_TEXT(seen(&u), "a=1");
+    CHECK_TEXT(guest_seen(&u), "a=1");
     begin(u.store);
     put(&u, "c", "3");
     prepare(&u);
@@ -68,7 +60,7 @@ static void many_prepared(enum party_kind kind)
     prepare_and_commit(u.store);
     guest_close(&u);
     guest_open(&u, &p);
-    CHECK_TEXT(seen(&u), "a=1 c=3 e=5");
+    CHECK_TEXT(guest_seen(&u), "a=1 c=3 e=5");
     guest_close(&u);
     party_close(&p);
 }
@@ -128,11 +120,11 @@ static void forks_in(enum party_kind kind, int (*child)(void *arg), int prepared
     CHECK_INT(party_wait(party_fork(child, &u)), 0);
     put(&u, "e", "5");
     prepare_and_commit(u.store);
-    CHECK_HAS(seen(&u), "d=4 e=5");
+    CHECK_HAS(guest_seen(&u), "d=4 e=5");
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
     guest_close(&u);
     guest_open(&u, &p);
-    CHECK_HAS(seen(&u), "d=4 e=5");
+    CHECK_HAS(guest_seen(&u), "d=4 e=5");
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
     CHECK_TEXT(u.err.text, "");
     guest_close(&u);
@@ -170,17 +162,17 @@ static void begins_where_it_stands(void)
     guest u;
 
     start(&p, &u, PARTY_FILES);
-    CHECK_TEXT(seen(&u), "a=1");
+    CHECK_TEXT(guest_seen(&u), "a=1");
     CHECK_INT(party_wait(party_fork(dies_writing, &p)), 0);
-    CHECK_TEXT(seen(&u), "a=1");
+    CHECK_TEXT(guest_seen(&u), "a=1");
     CHECK_INT(lkv_begin_here(u.store, 0, &u.err), LKV_OK);
     CHECK_TEXT(u.err.text, "");
     put(&u, "b", "2");
     prepare_and_commit(u.store);
-    CHECK_TEXT(seen(&u), "a=1 b=2");
+    CHECK_TEXT(guest_seen(&u), "a=1 b=2");
     guest_close(&u);
     guest_open(&u, &p);
-    CHECK_TEXT(seen(&u), "a=1 b=2");
+    CHECK_TEXT(guest_seen(&u), "a=1 b=2");
     guest_close(&u);
     party_close(&p);
 }
@@ -212,13 +204,13 @@ static void written_over(void)
     start(&p, &u, PARTY_FILES);
     CHECK_INT(party_wait(party_fork(dies_prepared, &p)), 0);
     commit_text(u.store, "b", "2");
-    snprintf(want, sizeof(want), "%s", seen(&u));
+    snprintf(want, sizeof(want), "%s", guest_seen(&u));
     CHECK_HAS(want, "a=1 b=2 ");
     CHECK_HAS(want, "=<300 "); /* it was whole */
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
     guest_close(&u);
     guest_open(&u, &p);
-    CHECK_TEXT(seen(&u), want);
+    CHECK_TEXT(guest_seen(&u), want);
     CHECK_SIZE(lkv_storage_posix_torn(u.storage), 0);
     guest_close(&u);
     party_close(&p);
@@ -299,9 +291,9 @@ static void no_half_transaction(void)
         CHECK_INT(lkv_serialize(u.store, keep, NULL, &u.err), LKV_OK);
         commit_text(u.store, "s", "since");
         CHECK_INT(party_wait(party_fork(dies_after_work, &p)), 0);
-        CHECK_TEXT(seen(&u), "a=1 s=since");
+        CHECK_TEXT(guest_seen(&u), "a=1 s=since");
         commit_text(u.store, "z", "9");
-        CHECK_TEXT(seen(&u), "a=1 s=since z=9");
+        CHECK_TEXT(guest_seen(&u), "a=1 s=since z=9");
         guest_close(&u);
         party_close(&p);
     }

@@ -10,19 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *seen(guest *u)
-{
-    return lkv_refresh(u->store, &u->err) == LKV_OK ? contents(u->store) : u->err.text;
-}
-
-static void make_with(party *p, guest *u, enum lkv_sync sync)
-{
-    party_open(p, PARTY_FILES);
-    p->sync = sync;
-    guest_open(u, p);
-    guest_make(u);
-}
-
 /* As a bad disk leaves the sector that a file begins with. */
 static void zero_sector(const char *path, const char *name)
 {
@@ -57,10 +44,11 @@ static void lose_each_root(party *p, int restarted, const char *want)
         }
         other.options.path = path;
         guest_open(&u, &other);
-        if (strcmp(seen(&u), want) == 0) {
+        if (strcmp(guest_seen(&u), want) == 0) {
             whole++;
         } else {
-            CHECK_HAS(seen(&u), "the root of the newest commit is missing or damaged");
+            CHECK_HAS(guest_seen(&u),
+                      "the root of the newest commit is missing or damaged");
             CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_CORRUPT);
             refused++;
         }
@@ -78,7 +66,7 @@ static void newest_root_lost(void)
     party p;
     guest u;
 
-    make_with(&p, &u, LKV_SYNC_NORMAL);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_NORMAL);
     u.storage->segment = 200;
     commit_text(u.store, "a", "1");
     commit_text(u.store, "b", "2");
@@ -109,7 +97,7 @@ static void root_of_a_segment_is_durable(void)
     party p;
     guest u;
 
-    make_with(&p, &u, LKV_SYNC_NORMAL);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_NORMAL);
     posix = lkv_posix_of(u.storage);
     u.store->log.vouch_every = UINT64_MAX;
     u.storage->segment = 200;
@@ -154,7 +142,7 @@ static void no_room_for_a_root(void)
         party p;
         guest u;
 
-        make_with(&p, &u, kinds[i % 3]);
+        party_begin(&p, &u, PARTY_FILES, kinds[i % 3]);
         commit_text(u.store, "a", "1");
         posix = lkv_posix_of(u.storage);
         memcpy(&shared, full.shared, sizeof(shared));
@@ -182,13 +170,13 @@ static void no_room_for_a_root(void)
             continue;
         }
         commit_text(u.store, "b", "2");
-        CHECK_TEXT(seen(&u), "a=1 b=2");
+        CHECK_TEXT(guest_seen(&u), "a=1 b=2");
         posix->os = &lkv_os_posix;
         CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
         CHECK_INT(lkv_set_auto_compact(u.store, 0, &u.err), LKV_OK);
         prepare_and_commit(u.store);
         CHECK(directory_size(p.path, "root1") > 0);
-        CHECK_TEXT(seen(&u), "a=1 b=2");
+        CHECK_TEXT(guest_seen(&u), "a=1 b=2");
         guest_close(&u);
         party_close(&p);
     }
@@ -224,7 +212,7 @@ static void roots_with_other_ends(void)
         }
     }
     guest_open(&u, &p);
-    CHECK_HAS(seen(&u), "no root is right");
+    CHECK_HAS(guest_seen(&u), "no root is right");
     guest_close(&u);
     party_close(&p);
 }
@@ -264,7 +252,7 @@ static void check_copy(const party *p, char *path, const char *want)
     guest u;
     other.options.path = path;
     guest_open(&u, &other);
-    CHECK_HAS(seen(&u), want);
+    CHECK_HAS(guest_seen(&u), want);
     guest_close(&u);
 }
 
@@ -382,7 +370,7 @@ static void rewound_is_not_synced(void)
     party p;
     guest u;
 
-    make_with(&p, &u, LKV_SYNC_FULL);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
     commit_text(u.store, "a", "1");
     object = lkv_posix_find(lkv_posix_of(u.storage), 1);
     CHECK(object != NULL && object->synced == object->size);
@@ -408,7 +396,7 @@ static void removes_nothing_that_may_come_back(void)
     party p;
     guest u;
 
-    make_with(&p, &u, LKV_SYNC_NORMAL);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_NORMAL);
     posix = lkv_posix_of(u.storage);
     u.store->flush_size = 64;
     for (int i = 0; i < 20 && posix->slot == posix->durable_slot; i++) {
@@ -436,7 +424,7 @@ static void damaged_while_open(void)
     party p;
     guest u, v;
 
-    make_with(&p, &u, LKV_SYNC_FULL);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
     commit_text(u.store, "k", "v");
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
@@ -454,7 +442,7 @@ static void damaged_while_open(void)
     prepare_and_commit(u.store);
     CHECK_INT(lkv_verify(u.store, NULL, NULL, &u.err), LKV_OK);
     guest_open(&v, &p);
-    CHECK_TEXT(seen(&v), "k=v");
+    CHECK_TEXT(guest_seen(&v), "k=v");
     guest_close(&v);
     guest_close(&u);
     party_close(&p);
@@ -467,10 +455,10 @@ static void lost_before_it_was_read(void)
         party p;
         guest u, reader;
 
-        make_with(&p, &u, LKV_SYNC_FULL);
+        party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
         commit_text(u.store, "k", "v");
         guest_open(&reader, &p);
-        CHECK_TEXT(seen(&reader), "k=v");
+        CHECK_TEXT(guest_seen(&reader), "k=v");
         begin(u.store);
         CHECK_INT(lkv_set_auto_compact(u.store, 500, &u.err), LKV_OK); /* a new root */
         prepare_and_commit(u.store);

@@ -11,19 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *seen(guest *u)
-{
-    return lkv_refresh(u->store, &u->err) == LKV_OK ? contents(u->store) : u->err.text;
-}
-
-static void make_with(party *p, guest *u, enum lkv_sync sync)
-{
-    party_open(p, PARTY_FILES);
-    p->sync = sync;
-    guest_open(u, p);
-    guest_make(u);
-}
-
 /* A copy of the store as it stands, on a machine that was started again. */
 static void check_restarted(const party *p, const char *want)
 {
@@ -36,7 +23,7 @@ static void check_restarted(const party *p, const char *want)
     directory_poke(path, "lock", 8, directory_peek(path, "lock", 8) ^ 1);
     other.options.path = path;
     guest_open(&u, &other);
-    CHECK_TEXT(seen(&u), want);
+    CHECK_TEXT(guest_seen(&u), want);
     guest_close(&u);
 }
 
@@ -47,7 +34,7 @@ static void prepared_twice(void)
     party p;
     guest u;
 
-    make_with(&p, &u, LKV_SYNC_NORMAL);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_NORMAL);
     commit_text(u.store, "a", "1");
     begin(u.store);
     u.storage->segment = 100;
@@ -142,7 +129,8 @@ static void root_of_a_killed_writer(void)
         party p, other;
         guest u, v;
 
-        make_with(&p, &u, how == MADE_DURABLE ? LKV_SYNC_NORMAL : LKV_SYNC_FULL);
+        party_begin(&p, &u, PARTY_FILES,
+                    how == MADE_DURABLE ? LKV_SYNC_NORMAL : LKV_SYNC_FULL);
         commit_text(u.store, "a", "1");
         directory_path(&p.directory, "killed", path, sizeof(path));
         die(&u, &p, (enum death)how, path);
@@ -155,7 +143,8 @@ static void root_of_a_killed_writer(void)
         other = p;
         other.options.path = path;
         guest_open(&v, &other);
-        CHECK_TEXT(seen(&v), how == PREPARED ? "a=1 b=2" : "a=1"); /* only reads */
+        CHECK_TEXT(guest_seen(&v),
+                   how == PREPARED ? "a=1 b=2" : "a=1"); /* only reads */
         lkv_posix_of(v.storage)->os = &counting;
         commit_text(v.store, "d", "4");
         for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
@@ -187,7 +176,7 @@ static void synced_as_named(void)
     guest u, v;
     FILE *file;
 
-    make_with(&p, &u, LKV_SYNC_OFF);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_OFF);
     commit_text(u.store, "a", "1");
     begin(u.store);
     compact_all(&u);
@@ -216,7 +205,7 @@ static void root_taken_back(void)
     party p;
     guest u, v;
 
-    make_with(&p, &u, LKV_SYNC_NORMAL);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_NORMAL);
     commit_text(u.store, "a", "1");
     commit_text(u.store, "a", "2");
     guest_open(&v, &p);
@@ -243,7 +232,7 @@ static void taken_back_with_sync_off(void)
     party p;
     guest u;
 
-    make_with(&p, &u, LKV_SYNC_OFF);
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_OFF);
     posix = lkv_posix_of(u.storage);
     commit_text(u.store, "a", "1");
     begin(u.store);
