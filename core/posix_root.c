@@ -215,63 +215,67 @@ int lkv_posix_has_root(lkv_posix *posix, lkv_error *err)
                : rc;
 }
 
-/* What a segment that begins behind `end` tells: 1 when a commit in it says that bytes
- * of that segment had been synced, 0 when none does, -1 when it has no commit: the
- * transaction may go on in the next one. */
-static int vouches(const uint8_t *bytes, size_t size, uint32_t number,
-                   const lkv_end *end)
+/* What segment `number`, which begins behind `end`, tells, in `*found`: 1 when a commit
+ * in it says that bytes of that segment had been synced, 0 when none does or there is
+ * none, -1 when it has no commit: the transaction may go on in the next one. */
+static int vouches(lkv_posix *posix, uint32_t number, const lkv_end *end, int *found,
+                   lkv_error *err)
 {
+    lkv_storage *storage = &posix->base;
+    size_t want = LKV_RECORD_HEADER;
+    uint64_t at = LKV_SEGMENT_HEADER;
     lkv_segment_header header;
-    lkv_record record;
     const char *why;
-    size_t at = LKV_SEGMENT_HEADER, need;
-    int found = -1;
+    lkv_bytes view;
+    int rc = lkv_posix_read(storage, number, 0, LKV_SEGMENT_HEADER, &view, err);
 
-    if (lkv_format_parse_segment((lkv_bytes){bytes, size}, &header, &why) != LKV_OK ||
+    *found = 0;
+    if (rc != LKV_OK || lkv_format_parse_segment(view, &header, &why) != LKV_OK ||
         header.kind != 0 || header.number != number ||
         header.revision_before < end->revision ||
         memcmp(header.store_id, end->store_id, LKV_ID_SIZE) != 0) {
-        return 0;
+        return rc;
     }
-    while (found != 1 &&
-           lkv_format_parse(bytes + at, size - at, &record, &need, &why) == LKV_OK) {
+    *found = -1;
+    while (*found != 1) {
         lkv_commit_record commit;
+        lkv_record record;
+        size_t need = want;
+        int parsed;
+        rc = lkv_posix_read(storage, number, at, want, &view, err);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+        parsed = lkv_format_parse(view.data, view.size, &record, &need, &why);
+        if (parsed == LKV_ABSENT && view.size >= want) {
+            want = need;
+            continue;
+        }
+        if (parsed != LKV_OK) {
+            return LKV_OK;
+        }
         if (record.kind == LKV_KIND_COMMIT &&
             lkv_format_parse_commit(&record, &commit) == LKV_OK) {
-            found = commit.revision > end->revision && commit.synced_end > header.base;
+            *found = commit.revision > end->revision && commit.synced_end > header.base;
         }
         at += record.size;
+        want = LKV_RECORD_HEADER;
     }
-    return found;
+    return LKV_OK;
 }
 
-/* The same of segment `number`, in `*found`; 0 when there is none. */
+/* The same. No root that was read lists the object: nothing is kept of it. */
 static int look_at(lkv_posix *posix, uint32_t number, const lkv_end *end, int *found,
                    lkv_error *err)
 {
-    const lkv_os *os = posix->os;
-    void *bytes = NULL;
-    uint64_t size = 0;
-    int file, rc;
+    int rc = vouches(posix, number, end, found, err);
+    lkv_posix_object *object = lkv_posix_find(posix, number);
 
-    *found = 0;
-    rc = lkv_posix_open_object(posix, number, LKV_OS_LOOK, &file);
-    if (rc == ENOENT) {
-        return LKV_OK;
+    lkv_posix_forget(&posix->base, number, 0);
+    if (object != NULL) {
+        lkv_posix_drop(posix, object);
     }
-    if (rc != 0) {
-        return lkv_posix_object_failed(posix, err, rc, "open", number);
-    }
-    rc = os->files->size(os->ctx, file, &size);
-    if (rc == 0 && size >= LKV_SEGMENT_HEADER) {
-        rc = os->shared->map(os->ctx, file, (size_t)size, 0, &bytes);
-    }
-    if (rc == 0 && bytes != NULL) {
-        *found = vouches(bytes, (size_t)size, number, end);
-        os->shared->unmap(os->ctx, bytes, (size_t)size);
-    }
-    (void)os->files->close(os->ctx, file);
-    return rc == 0 ? LKV_OK : lkv_posix_object_failed(posix, err, rc, "read", number);
+    return rc;
 }
 
 int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end, lkv_error *err)

@@ -90,6 +90,56 @@ static void newest_root_lost(void)
     party_close(&p);
 }
 
+static unsigned maps; /* of anything but the page */
+
+static int count_maps(void *ctx, int file, size_t size, int writes, void **out)
+{
+    maps += size != LKV_POSIX_PAGE;
+    return lkv_os_posix.shared->map(ctx, file, size, writes, out);
+}
+
+/* Without maps no byte of a file is mapped but the page, whether the store is whole, or
+ * a lost root is looked for in the segments behind the end. */
+static void maps_the_page_alone(void)
+{
+    for (int lost = 0; lost < 2; lost++) {
+        lkv_os_shared shared;
+        lkv_os os = lkv_os_posix;
+        char root[] = "root0", path[300];
+        party p, other;
+        guest u;
+
+        party_begin(&p, &u, PARTY_COPIES, LKV_SYNC_NORMAL);
+        u.storage->segment = 200;
+        commit_text(u.store, "a", "1");
+        commit_text(u.store, "b", "2");
+        commit_text(u.store, "c", "3");
+        u.storage->segment = LKV_SEGMENT_SIZE;
+        commit_text(u.store, "d", "4");
+        root[4] = (char)('0' + lkv_posix_of(u.storage)->slot);
+        directory_path(&p.directory, "cut", path, sizeof(path));
+        directory_copy(p.path, path);
+        guest_close(&u);
+        directory_poke(path, "lock", 8, directory_peek(path, "lock", 8) ^ 1);
+        if (lost) {
+            directory_cut(path, root, 0);
+        }
+        memcpy(&shared, os.shared, sizeof(shared));
+        shared.map = count_maps;
+        os.shared = &shared;
+        maps = 0;
+        other = p;
+        other.options.path = path;
+        guest_open(&u, &other);
+        lkv_posix_of(u.storage)->os = &os;
+        CHECK_HAS(guest_seen(&u), lost ? LKV_POSIX_ROOT_LOST : "a=1 b=2 c=3 d=4");
+        CHECK_SIZE(maps, 0);
+        lkv_posix_of(u.storage)->os = &lkv_os_posix;
+        guest_close(&u);
+        party_close(&p);
+    }
+}
+
 /* With sync=normal, when no commit of the segment before leads to the next one. */
 static void root_of_a_segment_is_durable(void)
 {
@@ -483,6 +533,7 @@ static const check_case cases[] = {CASE(damaged_while_open),
                                    CASE(newest_root_lost),
                                    CASE(roots_with_other_ends),
                                    CASE(root_of_a_segment_is_durable),
+                                   CASE(maps_the_page_alone),
                                    CASE(no_room_for_a_root),
                                    CASE(second_root_torn),
                                    CASE(root_of_long_transaction_lost),
