@@ -206,8 +206,8 @@ void lkv_posix_rest(lkv_posix *posix);
 /* Zeros what stands in the file of `object` from `offset` on. */
 LKV_MUST_CHECK int lkv_posix_clean(lkv_posix *posix, uint32_t object, uint64_t offset,
                                    lkv_error *err);
-/* Removes the files of objects that a root names as garbage, but for those that the
- * durable root did before. */
+/* Removes the files of objects that the published root names as garbage, but for those
+ * that the durable root did before. */
 void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes root);
 /* Whether a power cut may bring a root back that names more than the published one
  * does: nothing is removed then. */
@@ -240,6 +240,10 @@ LKV_MUST_CHECK int lkv_posix_load_root(lkv_posix *posix, uint64_t generation,
 /* Writes a prepared root into the free slot. */
 LKV_MUST_CHECK int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from,
                                       lkv_error *err);
+/* Writes the published root once more, into the slot that comes free last, and syncs it
+ * when it is durable: who reads it may take it for the first one. What fails is let be.
+ */
+void lkv_posix_copy_root(lkv_posix *posix);
 /* The first `keep` prepared commits are published: notes where the roots are now.
  * Whether a durable one is among them. */
 int lkv_posix_took_root(lkv_posix *posix, size_t keep);

@@ -181,16 +181,23 @@ int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     return LKV_UNSURE;
 }
 
+/* The end that was published last, when the page tells it: one of this store, of this
+ * run of the machine. */
+static int published(const lkv_posix *posix, const lkv_end *like, lkv_end *last)
+{
+    return is_of_this_run(posix) && decode_page(posix, last) == LKV_OK &&
+           memcmp(last->store_id, like->store_id, LKV_ID_SIZE) == 0;
+}
+
 /* A root is written before it is published, and while the machine runs it stays. So one
  * that the page names and nobody finds is missing or damaged; and when the commits that
  * follow the one before it do not come as far, the rest is in segments that only it
  * lists. F42 */
 static int lost_root(const lkv_posix *posix, const lkv_end *end)
 {
-    lkv_end named;
-    return is_of_this_run(posix) && decode_page(posix, &named) == LKV_OK &&
-           memcmp(named.store_id, end->store_id, LKV_ID_SIZE) == 0 &&
-           named.generation > end->generation && named.revision > end->revision;
+    lkv_end last;
+    return published(posix, end, &last) && last.generation > end->generation &&
+           last.revision > end->revision;
 }
 
 /* Who only reads holds no lock: a segment behind the end may be a writer's, whose root
@@ -206,8 +213,13 @@ static int has_newest_root(lkv_posix *posix, const lkv_end *end, lkv_error *err)
 int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
+    lkv_end last;
     if (posix->read_only && read_page(posix, &posix->end) == LKV_OK) {
         return LKV_OK; /* a writer has come since, and may have written it */
+    }
+    if (posix->wrong && published(posix, end, &last) &&
+        last.generation <= end->generation) {
+        posix->wrong = 0; /* it was no newer one */
     }
     return posix->wrong ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
                         : has_newest_root(posix, end, err);

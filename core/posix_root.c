@@ -6,6 +6,10 @@
  * it names stays until another durable one is published. With sync=full each is; with
  * sync=normal one now and then. After a power cut only such a root is believed, and the
  * log goes on from there. As long as the machine runs the newest one counts.
+ *
+ * When the newest one is damaged, the one before it and the log still tell all. Where
+ * there is none before it, and before files that it names are removed, the newest is
+ * written a second time.
  */
 #include "posix.h"
 
@@ -310,8 +314,9 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
         memset(from->root, 0, LKV_POSIX_SLOT_HEADER);
         lkv_format_u32(from->root, (uint32_t)from->root_size);
         lkv_format_u32(from->root + 4,
-                       (from->durable ? DURABLE : 0) |
-                           (posix->base.sync == LKV_SYNC_OFF ? OFF : 0));
+                       from->durable                       ? DURABLE
+                       : posix->base.sync == LKV_SYNC_OFF ? OFF
+                                                          : 0);
         lkv_end_encode(from->root + 8, &from->end);
         bytes = from->root;
         size += from->root_size;
@@ -372,6 +377,23 @@ static int free_slot(const lkv_posix *posix)
     return number;
 }
 
+void lkv_posix_copy_root(lkv_posix *posix)
+{
+    int number = LKV_POSIX_SLOTS - 1 - (posix->slot == LKV_POSIX_SLOTS - 1);
+    slot found = {0};
+
+    if (lkv_posix_same(posix) == 0 &&
+        read_slot(posix, posix->slot, &found, NULL) == LKV_OK && found.right) {
+        lkv_posix_prepared copy = {.end = found.end,
+                                   .root = found.bytes,
+                                   .root_size = found.size,
+                                   .durable = (found.flags & DURABLE) != 0};
+        memmove(found.bytes + LKV_POSIX_SLOT_HEADER, found.bytes, found.size);
+        (void)write_slot(posix, number, &copy, copy.durable, NULL);
+    }
+    lkv_os_free(posix->os, found.bytes);
+}
+
 int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_error *err)
 {
     int rc = write_slot(posix, free_slot(posix), from, from->durable, err);
@@ -385,6 +407,8 @@ int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_err
 int lkv_posix_took_root(lkv_posix *posix, size_t keep)
 {
     const lkv_posix_prepared *last = NULL;
+    int alone = posix->durable_slot < 0;
+
     for (size_t i = 0; i < keep; i++) {
         last = posix->prepared[i].root != NULL ? &posix->prepared[i] : last;
     }
@@ -404,6 +428,9 @@ int lkv_posix_took_root(lkv_posix *posix, size_t keep)
         if (take_copy(posix, &copy, &posix->durable, &posix->durable_size) != LKV_OK) {
             posix->durable_size = 0; /* all is synced with the next one */
         }
+        if (alone) {
+            lkv_posix_copy_root(posix);
+        }
     }
     return last->durable;
 }
@@ -419,6 +446,8 @@ int lkv_posix_blot_others(lkv_posix *posix, lkv_error *err)
     if (rc == LKV_OK && posix->durable_slot != posix->slot) {
         posix->durable_slot = -1;
         posix->durable_size = 0;
+    } else if (rc == LKV_OK) {
+        lkv_posix_copy_root(posix);
     }
     return rc;
 }

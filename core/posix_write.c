@@ -498,6 +498,7 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes bytes)
 {
     lkv_root root, before = {0};
     const char *why;
+    int copied = 0;
 
     if (lkv_posix_same(posix) != 0 ||
         lkv_format_parse_root(bytes, &root, &why) != LKV_OK ||
@@ -512,6 +513,10 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes bytes)
         lkv_format_root_gone(bytes, &root, i, &gone);
         if (was_gone(posix, &before, gone.number)) {
             continue;
+        }
+        if (!copied) {
+            lkv_posix_copy_root(posix);
+            copied = 1;
         }
         object = lkv_posix_find(posix, gone.number);
         if (object != NULL) {

@@ -243,32 +243,40 @@ static void other_path(void)
     remove_all(db);
 }
 
-/* The root with the greatest generation is a root no more. */
+/* The generation of root `i`, with the greatest byte first; zeros where there is none.
+ */
+static void read_generation(int i, char *path, size_t size, unsigned char *generation)
+{
+    char name[] = "store/root0";
+    unsigned char bytes[8] = {0};
+    FILE *file;
+    name[sizeof(name) - 2] = (char)('0' + i);
+    snprintf(path, size, "%s", check_path(name));
+    file = fopen(path, "rb");
+    if (file != NULL) {
+        CHECK(fseek(file, 24, SEEK_SET) == 0 && fread(bytes, 1, 8, file) == 8 &&
+              fclose(file) == 0);
+    }
+    for (int k = 0; k < 8; k++) {
+        generation[k] = bytes[7 - k];
+    }
+}
+
+/* The root with the greatest generation, and its copy, are roots no more. */
 static void damage_newest_root(void)
 {
-    unsigned char newest[8] = {0};
-    char found[512] = "";
-    FILE *file;
-    for (int i = 0; i < 3; i++) {
-        unsigned char generation[8], turned[8];
-        char name[] = "store/root0";
-        name[sizeof(name) - 2] = (char)('0' + i);
-        file = fopen(check_path(name), "rb");
-        if (file != NULL && fseek(file, 24, SEEK_SET) == 0 &&
-            fread(generation, 1, 8, file) == 8) {
-            for (int k = 0; k < 8; k++) {
-                turned[k] = generation[7 - k];
-            }
-            if (memcmp(turned, newest, 8) > 0) {
-                memcpy(newest, turned, 8);
-                snprintf(found, sizeof(found), "%s", check_path(name));
-            }
+    unsigned char newest[8] = {0}, generation[8];
+    char path[512];
+    for (int i = 0; i < 6; i++) {
+        read_generation(i % 3, path, sizeof(path), generation);
+        if (memcmp(generation, newest, 8) > 0) {
+            memcpy(newest, generation, 8);
+        } else if (i >= 3 && memcmp(generation, newest, 8) == 0) {
+            FILE *file = fopen(path, "r+b");
+            CHECK(file != NULL && fseek(file, 100, SEEK_SET) == 0 &&
+                  fputc(0x5a, file) != EOF && fclose(file) == 0);
         }
-        CHECK(file == NULL || fclose(file) == 0);
     }
-    file = fopen(found, "r+b");
-    CHECK(file != NULL && fseek(file, 100, SEEK_SET) == 0 && fputc(0x5a, file) != EOF &&
-          fclose(file) == 0);
 }
 
 /* Recovery says that there was a newer root, follows the one before it into the segment

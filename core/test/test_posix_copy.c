@@ -1,0 +1,130 @@
+/*
+ * test_posix_copy.c - the newest root of a store in files is damaged where none before
+ * it could be gone on from: there is a second one.
+ */
+#include "fixture.h"
+#include "party.h"
+#include "posix.h"
+#include "rescue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum harm { A_BYTE, FIRST_SECTOR, ALL, HARMS };
+
+static void harm(const char *path, const char *root, enum harm how)
+{
+    CHECK(directory_size(path, root) > 100);
+    if (how == A_BYTE) {
+        directory_poke(path, root, 100, directory_peek(path, root, 100) ^ 1);
+    }
+    for (long i = 0; how == FIRST_SECTOR && i < 512 && i < directory_size(path, root);
+         i++) {
+        directory_poke(path, root, i, 0x42);
+    }
+    if (how == ALL) {
+        directory_cut(path, root, 0);
+    }
+}
+
+/* Copies without the root that `u` has published last hold `want` all the same, to who
+ * reads, recovers and writes, before a restart of the machine and after one. */
+static void check_copies(party *p, guest *u, const char *want)
+{
+    char root[] = "root0";
+
+    root[4] = (char)('0' + lkv_posix_of(u->storage)->slot);
+    for (int i = 0; i < 2 * HARMS; i++) {
+        static unsigned copies;
+        report said = {0};
+        char path[300], name[40];
+        party other = *p;
+        guest at;
+
+        snprintf(name, sizeof(name), "copy%u", copies++);
+        directory_path(&p->directory, name, path, sizeof(path));
+        directory_copy(p->path, path);
+        harm(path, root, (enum harm)(i % HARMS));
+        if (i >= HARMS) {
+            directory_poke(path, "lock", 8, directory_peek(path, "lock", 8) ^ 1);
+        }
+        other.options.path = path;
+        guest_open(&at, &other);
+        CHECK_TEXT(guest_seen(&at), want);
+        CHECK_INT(lkv_verify(at.store, NULL, NULL, &at.err), LKV_OK);
+        CHECK_INT(salvage(at.store, 0, &said, &at.err), LKV_OK);
+        CHECK_TEXT(said.text, "");
+        commit_text(at.store, "z", "9");
+        guest_close(&at);
+    }
+}
+
+static void first_root(void)
+{
+    party p;
+    guest u;
+
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    commit_text(u.store, "a", "1");
+    check_copies(&p, &u, "a=1");
+    guest_close(&u);
+    party_close(&p);
+}
+
+/* The first writer after a restart leaves no root but the one that counts. */
+static void after_a_restart(void)
+{
+    party p;
+    guest u;
+
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    u.storage->segment = 200;
+    for (const char *at = "123456"; *at != '\0'; at++) {
+        const char value[] = {*at, '\0'};
+        commit_text(u.store, "a", value);
+    }
+    u.storage->segment = LKV_SEGMENT_SIZE;
+    guest_close(&u);
+    directory_poke(p.path, "lock", 8, directory_peek(p.path, "lock", 8) ^ 1);
+    guest_open(&u, &p);
+    commit_text(u.store, "b", "2");
+    check_copies(&p, &u, "a=6 b=2");
+    guest_close(&u);
+    party_close(&p);
+}
+
+/* What the root before the newest names is gone. */
+static void after_compaction(void)
+{
+    static const enum lkv_sync syncs[] = {LKV_SYNC_FULL, LKV_SYNC_NORMAL};
+    for (int i = 0; i < 2; i++) {
+        uint64_t left = 1;
+        party p;
+        guest u;
+
+        party_begin(&p, &u, PARTY_FILES, syncs[i]);
+        u.storage->segment = 200;
+        for (const char *at = "123456"; *at != '\0'; at++) {
+            const char value[] = {*at, '\0'};
+            commit_text(u.store, "a", value);
+            commit_text(u.store, "b", value);
+        }
+        CHECK(directory_size(p.path, "00000001") > 0);
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+        CHECK_INT(lkv_compact(u.store, UINT64_MAX, &left, &u.err), LKV_OK);
+        prepare_and_commit(u.store);
+        CHECK_INT(lkv_posix_of(u.storage)->durable_slot, lkv_posix_of(u.storage)->slot);
+        CHECK_INT(directory_size(p.path, "00000001"), -1);
+        check_copies(&p, &u, "a=6 b=6");
+        guest_close(&u);
+        party_close(&p);
+    }
+}
+
+static const check_case cases[] = {CASE(first_root), CASE(after_a_restart),
+                                   CASE(after_compaction)};
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv, cases, CASES(cases));
+}
