@@ -181,9 +181,7 @@ int lkv_posix_read_end(lkv_storage *storage, lkv_end *end, lkv_error *err)
     return LKV_UNSURE;
 }
 
-/* The end that was published last, when the page tells it: one of this store, of this
- * run of the machine. */
-static int published(const lkv_posix *posix, const lkv_end *like, lkv_end *last)
+int lkv_posix_published(const lkv_posix *posix, const lkv_end *like, lkv_end *last)
 {
     return is_of_this_run(posix) && decode_page(posix, last) == LKV_OK &&
            memcmp(last->store_id, like->store_id, LKV_ID_SIZE) == 0;
@@ -196,8 +194,8 @@ static int published(const lkv_posix *posix, const lkv_end *like, lkv_end *last)
 static int lost_root(const lkv_posix *posix, const lkv_end *end)
 {
     lkv_end last;
-    return published(posix, end, &last) && last.generation > end->generation &&
-           last.revision > end->revision;
+    return lkv_posix_published(posix, end, &last) &&
+           last.generation > end->generation && last.revision > end->revision;
 }
 
 /* Who only reads holds no lock: a segment behind the end may be a writer's, whose root
@@ -213,13 +211,8 @@ static int has_newest_root(lkv_posix *posix, const lkv_end *end, lkv_error *err)
 int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err)
 {
     lkv_posix *posix = lkv_posix_of(storage);
-    lkv_end last;
     if (posix->read_only && read_page(posix, &posix->end) == LKV_OK) {
         return LKV_OK; /* a writer has come since, and may have written it */
-    }
-    if (posix->wrong && published(posix, end, &last) &&
-        last.generation <= end->generation) {
-        posix->wrong = 0; /* it was no newer one */
     }
     return posix->wrong ? lkv_posix_error(posix, err, LKV_CORRUPT, LKV_POSIX_ROOT_LOST)
                         : has_newest_root(posix, end, err);

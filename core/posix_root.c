@@ -147,6 +147,18 @@ static int is_any(const slot *slots)
     return any;
 }
 
+/* Whether what is wrong, and has this end or, with generation 0, none that can be read,
+ * may have been a root that was published after the one that was found. */
+static int may_be_newest(const lkv_posix *posix, const lkv_end *wrong,
+                         const lkv_end *found)
+{
+    lkv_end last;
+    if (lkv_posix_published(posix, found, &last)) {
+        return last.generation > found->generation;
+    }
+    return wrong->generation == 0 || newer(wrong, found);
+}
+
 static int take_copy(lkv_posix *posix, const slot *from, uint8_t **bytes, size_t *size)
 {
     uint8_t *copy = lkv_os_alloc(posix->os, from->size);
@@ -190,8 +202,9 @@ int lkv_posix_load_root(lkv_posix *posix, uint64_t generation, lkv_end *end,
     }
     posix->wrong = 0;
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
-        posix->wrong |= slots[i].wrong && (found < 0 || slots[i].end.generation == 0 ||
-                                           newer(&slots[i].end, &slots[found].end));
+        posix->wrong |=
+            slots[i].wrong &&
+            (found < 0 || may_be_newest(posix, &slots[i].end, &slots[found].end));
         lkv_os_free(posix->os, slots[i].bytes);
     }
     return rc;
@@ -313,10 +326,9 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
     if (from != NULL) {
         memset(from->root, 0, LKV_POSIX_SLOT_HEADER);
         lkv_format_u32(from->root, (uint32_t)from->root_size);
-        lkv_format_u32(from->root + 4,
-                       from->durable                       ? DURABLE
-                       : posix->base.sync == LKV_SYNC_OFF ? OFF
-                                                          : 0);
+        lkv_format_u32(from->root + 4, from->durable                      ? DURABLE
+                                       : posix->base.sync == LKV_SYNC_OFF ? OFF
+                                                                          : 0);
         lkv_end_encode(from->root + 8, &from->end);
         bytes = from->root;
         size += from->root_size;

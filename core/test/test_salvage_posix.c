@@ -324,30 +324,36 @@ static void behind_a_lost_root(void)
 /* A root that cannot be read is no loss where a newer one is there. */
 static void older_root_damaged(void)
 {
-    report said = {0};
-    char root[] = "root0", file[310];
-    const lkv_posix *posix;
-    place p;
-    user u;
+    for (int restarted = 0; restarted < 2; restarted++) {
+        report said = {0};
+        char root[] = "root0", file[310];
+        const lkv_posix *posix;
+        place p;
+        user u;
 
-    place_open(&p);
-    user_open(&u, &p, p.path);
-    u.storage->segment = 200;
-    commit_text(u.store, "e", "5");
-    commit_text(u.store, "f", "6");
-    posix = lkv_posix_of(u.storage);
-    root[4] = (char)('0' + (posix->slot == 0));
-    CHECK(directory_size(p.path, root) > 100);
-    directory_poke(p.path, root, 100, 99);
-    snprintf(file, sizeof(file), "%s/" SEGMENT_1, p.path);
-    CHECK_INT(remove(file), 0);
-    user_close(&u);
-    user_open(&u, &p, p.path);
-    CHECK_HAS(seen(&u), "file 00000001 is missing");
-    CHECK_INT(salvage(u.store, 0, &said, &u.err), LKV_OK);
-    CHECK(strstr(said.text, "root") == NULL && strstr(said.text, "segment 1") != NULL);
-    user_close(&u);
-    place_close(&p);
+        place_open(&p);
+        user_open(&u, &p, p.path);
+        u.storage->segment = 200;
+        commit_text(u.store, "e", "5");
+        commit_text(u.store, "f", "6");
+        posix = lkv_posix_of(u.storage);
+        root[4] = (char)('0' + (posix->slot == 0));
+        CHECK(directory_size(p.path, root) > 100);
+        directory_poke(p.path, root, 100, 99);
+        snprintf(file, sizeof(file), "%s/" SEGMENT_1, p.path);
+        CHECK_INT(remove(file), 0);
+        user_close(&u);
+        if (restarted) {
+            directory_poke(p.path, "lock", 8, directory_peek(p.path, "lock", 8) ^ 1);
+        }
+        user_open(&u, &p, p.path);
+        CHECK_HAS(seen(&u), "file 00000001 is missing");
+        CHECK_INT(salvage(u.store, 0, &said, &u.err), LKV_OK);
+        CHECK(strstr(said.text, "root") == NULL &&
+              strstr(said.text, "segment 1") != NULL);
+        user_close(&u);
+        place_close(&p);
+    }
 }
 
 static void undone(void)
