@@ -81,7 +81,7 @@ int lkv_block_open(lkv_block *block, lkv_bytes bytes, uint64_t place, const char
     block->table = lkv_format_get_u32(at + 16);
     block->filter = lkv_format_get_u32(at + 20);
     block->before = lkv_format_get_u32(at + 24);
-    if (block->restarts == 0 || block->count == 0 || block->table < LKV_BLOCK_HEADER ||
+    if (block->restarts == 0 || block->count == 0 || block->table <= LKV_BLOCK_HEADER ||
         block->table > block->size ||
         block->restarts * 4 > block->size - block->table ||
         (block->filter != 0 && (block->filter < block->table + block->restarts * 4 ||

@@ -15,7 +15,9 @@ uint32_t lkv_crc32(uint32_t crc, const void *data, size_t size);
 /* XXH64 (Yann Collet, xxHash specification 0.1.1) in pieces; a plain value to be
  * copied. */
 typedef struct lkv_hash {
-    uint64_t state[11];
+    uint64_t lane[4];
+    uint64_t length;
+    uint8_t rest[32]; /* the last length % 32 bytes, which fill no stripe yet */
 } lkv_hash;
 
 void lkv_hash_start(lkv_hash *hash);

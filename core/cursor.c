@@ -481,6 +481,9 @@ static int find_place(lkv_cursor *cursor, lkv_error *err)
     if (cursor->state == LKV_CURSOR_NOWHERE) {
         return LKV_ABSENT;
     }
+    if (cursor->state == LKV_CURSOR_LOST) {
+        return LKV_NOMEM;
+    }
     if (cursor->undone != cursor->store->undone) {
         lkv_place place;
         rc = lkv_lookup(cursor->store, lkv_cursor_key(cursor), &place, err);
@@ -495,9 +498,11 @@ static int find_place(lkv_cursor *cursor, lkv_error *err)
     return rc;
 }
 
-unsigned lkv_cursor_tag(lkv_cursor *cursor)
+int lkv_cursor_tag(lkv_cursor *cursor, unsigned *tag, lkv_error *err)
 {
-    return find_place(cursor, NULL) == LKV_OK ? lkv_loc_tag(cursor->place.loc) : 0;
+    int rc = find_place(cursor, err);
+    *tag = rc == LKV_OK ? lkv_loc_tag(cursor->place.loc) : 0;
+    return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 
 /* The value where the cursor's own copy of the base has it. */
@@ -522,12 +527,8 @@ static int value_in_base(const lkv_cursor *cursor, lkv_bytes *value)
 int lkv_cursor_value(lkv_cursor *cursor, lkv_bytes *value, lkv_error *err)
 {
     lkv_row row;
-    int rc;
+    int rc = find_place(cursor, err);
 
-    if (cursor->state == LKV_CURSOR_LOST) {
-        return LKV_NOMEM;
-    }
-    rc = find_place(cursor, err);
     if (rc == LKV_OK && value_in_base(cursor, value)) {
         return LKV_OK;
     }

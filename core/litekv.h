@@ -194,10 +194,12 @@ LKV_MUST_CHECK int lkv_cursor_find(lkv_cursor *cursor, lkv_bytes key, lkv_error 
 LKV_MUST_CHECK int lkv_cursor_next(lkv_cursor *cursor, lkv_error *err);
 LKV_MUST_CHECK int lkv_cursor_prev(lkv_cursor *cursor, lkv_error *err);
 
-/* The key and tag of the row that the cursor stands on; valid until the next change to
- * the store or move of the cursor. */
+/* The key of the row that the cursor stands on; valid until the next change to the
+ * store or move of the cursor. */
 lkv_bytes lkv_cursor_key(const lkv_cursor *cursor);
-unsigned lkv_cursor_tag(lkv_cursor *cursor);
+/* The tag of that key. LKV_NOMEM: when the store changed there was no memory to keep
+ * the key, and lkv_cursor_key() is not it. Other errors as lkv_get(). */
+LKV_MUST_CHECK int lkv_cursor_tag(lkv_cursor *cursor, unsigned *tag, lkv_error *err);
 
 /* The value, as it was when the cursor came to the row. After a rollback, or a refresh
  * that found something new, value and tag are what the key has then, and the value is

@@ -109,7 +109,7 @@ static int read_both(lkv_log *log, uint32_t offset, size_t need, lkv_bytes *view
         return rc;
     }
     if (view->size < below) {
-        return lkv_log_damage(err, number, offset, "the segment is cut short");
+        return lkv_log_damage(err, number, offset, "it is cut short");
     }
     memcpy(log->scratch, view->data, below);
     memcpy(log->scratch + below, log->buffer, need - below);
@@ -145,7 +145,7 @@ static int read_bytes(lkv_log *log, size_t i, uint32_t offset, size_t want,
     }
     rc = log->storage->ops->read(log->storage, number, offset, want, view, err);
     if (rc == LKV_OK && view->size < want) {
-        return lkv_log_damage(err, number, offset, "the segment is cut short");
+        return lkv_log_damage(err, number, offset, "it is cut short");
     }
     if (rc == LKV_OK && view->size > limit - offset) {
         view->size = limit - offset;
@@ -170,7 +170,7 @@ static int read_part(lkv_log *log, uint32_t number, uint32_t offset, size_t want
 {
     int rc = log->storage->ops->read(log->storage, number, offset, want, view, err);
     if (rc == LKV_OK && view->size < want) {
-        return lkv_log_damage(err, number, offset, "the segment is cut short");
+        return lkv_log_damage(err, number, offset, "it is cut short");
     }
     return rc;
 }

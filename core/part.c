@@ -169,7 +169,7 @@ static int record_at(lkv_log *log, const lkv_part *part, uint32_t offset, uint32
             return rc;
         }
         if (view->size < need) {
-            return damage(err, part, offset, "the segment is cut short");
+            return damage(err, part, offset, "it is cut short");
         }
         if (view->size > end - offset) {
             view->size = end - offset;
@@ -256,7 +256,7 @@ int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
     }
     if (rc == LKV_OK && fence.size > LKV_CHUNK_MAX) {
         rc = lkv_run_find(log->storage, &index, key, hash, found, err);
-        found->size -= LKV_MOVED_SIZE;
+        found->size -= rc == LKV_OK ? LKV_MOVED_SIZE : 0;
         return rc;
     }
     return rc == LKV_OK ? find_in_chunk(log, part, fence, key, found, err) : rc;

@@ -24,7 +24,7 @@ static int look(lkv_part_scan *scan, size_t want, lkv_error *err)
     rc = storage->ops->read(storage, scan->part->number, scan->offset, want,
                             &scan->view, err);
     if (rc == LKV_OK && scan->view.size < want) {
-        rc = damage(scan, "the segment is cut short", err);
+        rc = damage(scan, "it is cut short", err);
     }
     if (scan->view.size > left) {
         scan->view.size = left;

@@ -57,6 +57,7 @@ int lkv_posix_open_lock(lkv_posix *posix, lkv_error *err)
     int rc = os->shared->open(os->ctx, name, posix->shared_memory, LKV_OS_UPDATE,
                               posix->mode, &posix->lock_file);
 
+    posix->forks = os->shared->forks(os->ctx);
     posix->read_only = 0;
     posix->absent = rc == ENOENT;
     posix->half = 0;
@@ -169,7 +170,6 @@ int lkv_posix_ready(lkv_posix *posix, lkv_error *err)
         return lkv_posix_ours(posix) ? LKV_OK : lkv_posix_forked(posix, err);
     }
     for (int tries = 0; tries < 100; tries++) {
-        posix->forks = posix->os->shared->forks(posix->os->ctx);
         rc = lkv_posix_open_lock(posix, err);
         if (rc == LKV_OK) {
             rc = join(posix, err);

@@ -37,7 +37,7 @@ static int follow(lkv_log *log, lkv_end *end, uint64_t *synced, lkv_error *err)
 }
 
 /* A commit record at `at` that can only be of this store, behind `end`. */
-static int vouches(const uint8_t *at, size_t have, const lkv_end *end, uint64_t place,
+static int vouches(const uint8_t *at, const lkv_end *end, uint64_t place,
                    uint64_t logical)
 {
     lkv_commit_record commit;
@@ -45,8 +45,9 @@ static int vouches(const uint8_t *at, size_t have, const lkv_end *end, uint64_t 
     const char *why;
     size_t need;
 
-    return at[4] == LKV_KIND_COMMIT &&
-           lkv_format_parse(at, have, &record, &need, &why) == LKV_OK &&
+    /* Its length before its checksum: any bytes may claim to be long. */
+    return at[4] == LKV_KIND_COMMIT && lkv_format_claimed(at) == LKV_COMMIT_SIZE &&
+           lkv_format_parse(at, LKV_COMMIT_SIZE, &record, &need, &why) == LKV_OK &&
            lkv_format_parse_commit(&record, &commit) == LKV_OK &&
            commit.revision > end->revision && commit.synced_end > logical &&
            commit.synced_end <= place && commit.covered <= place;
@@ -79,8 +80,8 @@ static int look_behind(lkv_log *log, const lkv_end *end, uint64_t logical,
             }
             *torn = offset + i + 1 - end->offset;
             if (i >= 4 && i - 4 + LKV_COMMIT_SIZE <= view.size &&
-                vouches(at + i - 4, view.size - (i - 4), end,
-                        logical + offset + i - 4 - end->offset, logical)) {
+                vouches(at + i - 4, end, logical + offset + i - 4 - end->offset,
+                        logical)) {
                 *vouched = 1;
             }
         }

@@ -53,6 +53,7 @@ static int file_problem(transfer *at)
 {
     const lkv_error *err = &at->file_error;
     const char *advice = "";
+    char why[96] = "";
 
     if (at->file_status == LKV_NOMEM) {
         return SQLITE_NOMEM;
@@ -60,11 +61,13 @@ static int file_problem(transfer *at)
     if (at->file_status == LKV_MISUSE && !at->file.replace) {
         advice = "; to overwrite an exported index give 'replace' as third argument";
     }
+    if (err->os_errno != 0) {
+        lkv_os_posix.shared->why(NULL, err->os_errno, why, sizeof(why));
+    }
     sqlite3_free(at->target.text); /* the same in the table's words */
     if (refuse(at, sqlite3_mprintf("litekv: \"%w\": %s%s%s%s", at->path, err->text,
-                                   err->os_errno != 0 ? ": " : "",
-                                   err->os_errno != 0 ? strerror(err->os_errno) : "",
-                                   advice)) == SQLITE_NOMEM) {
+                                   err->os_errno != 0 ? ": " : "", why, advice)) ==
+        SQLITE_NOMEM) {
         return SQLITE_NOMEM;
     }
     return at->file_status == LKV_MISUSE ? SQLITE_ERROR

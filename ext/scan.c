@@ -190,12 +190,17 @@ static int malformed(const scan *at, const char *what)
                         at->table->name, what));
 }
 
-static int key_column(const scan *at, sqlite3_context *context)
+static int key_column(scan *at, sqlite3_context *context)
 {
     lkv_bytes key = lkv_cursor_key(at->cursor);
+    lkv_error err = {0};
     lkv_value value;
-    if (lkv_key_decode(key.data, key.size, lkv_cursor_tag(at->cursor), &value) !=
-        SQLITE_OK) {
+    unsigned tag;
+    int rc = lkv_cursor_tag(at->cursor, &tag, &err);
+    if (rc != LKV_OK) {
+        return failed(at, rc, &err);
+    }
+    if (lkv_key_decode(key.data, key.size, tag, &value) != SQLITE_OK) {
         return malformed(at, "key");
     }
     lkv_value_result(context, &value);

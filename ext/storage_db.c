@@ -210,12 +210,15 @@ static int read_object(lkv_storage *storage, uint32_t object, uint64_t offset,
     return LKV_OK;
 }
 
+/* Of a segment or a part, in the words of litekv_segments. */
 static int cut_short(uint32_t object, uint64_t offset, lkv_error *err)
 {
+    int is_part = object >= LKV_PART_FIRST;
     if (err != NULL) {
         sqlite3_snprintf((int)sizeof(err->text), err->text,
-                         "segment %u, offset %llu: the segment is cut short", object,
-                         offset);
+                         "%s %u, offset %llu: it is cut short",
+                         is_part ? "part" : "segment",
+                         is_part ? object - LKV_PART_FIRST + 1 : object, offset);
     }
     return LKV_CORRUPT;
 }

@@ -75,10 +75,12 @@ static void must_walk_right(scene *s, lkv_cursor *cursor, int forward)
     int rc = forward ? lkv_cursor_first(cursor, NULL) : lkv_cursor_last(cursor, NULL);
     while (rc == LKV_OK) {
         lkv_bytes value;
+        unsigned tag;
         MUST(forward ? i < s->rows.count : i > 0);
         i -= !forward;
         MUST(map_same_bytes(lkv_cursor_key(cursor), s->rows.row[i].key));
-        MUST(lkv_cursor_tag(cursor) == s->rows.row[i].tag);
+        MUST(lkv_cursor_tag(cursor, &tag, NULL) == LKV_OK);
+        MUST(tag == s->rows.row[i].tag);
         rc = lkv_cursor_value(cursor, &value, NULL);
         MUST(rc == LKV_CORRUPT ||
              (rc == LKV_OK && map_same_bytes(value, s->rows.row[i].value)));

@@ -281,7 +281,7 @@ static void lie_tail(lkv_tail *tail, unsigned which, uint32_t by)
         tail->covered ^= by;
         break;
     default:
-        tail->hash.state[by % 11] ^= by;
+        *(by % 5 == 4 ? &tail->hash.length : &tail->hash.lane[by % 5]) ^= by;
         break;
     }
 }

@@ -85,10 +85,12 @@ int map_is_equal(const map *a, const map *b)
 static void must_stand(const map *m, lkv_cursor *cursor, int rc, size_t i)
 {
     lkv_bytes value;
+    unsigned tag;
     MUST(rc == (i < m->count ? LKV_OK : LKV_ABSENT));
     if (rc == LKV_OK) {
         MUST(map_same_bytes(lkv_cursor_key(cursor), m->row[i].key));
-        MUST(lkv_cursor_tag(cursor) == m->row[i].tag);
+        MUST(lkv_cursor_tag(cursor, &tag, NULL) == LKV_OK);
+        MUST(tag == m->row[i].tag);
         MUST(lkv_cursor_value(cursor, &value, NULL) == LKV_OK);
         MUST(map_same_bytes(value, m->row[i].value));
         MUST(map_same_bytes(lkv_cursor_key(cursor), m->row[i].key));

@@ -179,6 +179,7 @@ static uint64_t walk(lkv_store *store, lkv_cursor *cursor, int forward, char *te
         lkv_bytes value;
         lkv_row row;
         uint32_t crc;
+        unsigned tag;
         rows++;
         rc = lkv_cursor_value(cursor, &value, &err);
         if (rc != LKV_OK) {
@@ -193,7 +194,8 @@ static uint64_t walk(lkv_store *store, lkv_cursor *cursor, int forward, char *te
             break;
         }
         CHECK_SIZE(lkv_crc32(0, row.value.data, row.value.size), crc);
-        CHECK_INT(row.tag, lkv_cursor_tag(cursor));
+        CHECK_INT(lkv_cursor_tag(cursor, &tag, &err), LKV_OK);
+        CHECK_INT(row.tag, tag);
         CHECK_INT(lkv_exists(store, lkv_cursor_key(cursor), &err), LKV_OK);
     }
     if (rc != LKV_ABSENT) {

@@ -159,7 +159,7 @@ static void check_walk(const model *m, const model_state *state, lkv_cursor *cur
             return;
         }
         row.key = lkv_cursor_key(cursor);
-        row.tag = lkv_cursor_tag(cursor);
+        CHECK_INT(lkv_cursor_tag(cursor, &row.tag, NULL), LKV_OK);
         if (!model_check_row(m, i, state->version[i], &row)) {
             return;
         }

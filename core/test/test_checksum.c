@@ -64,6 +64,7 @@ static void in_pieces(void)
         uint32_t crc = plain_crc(0, bytes, size);
         uint64_t value = hash_of(bytes, size);
         check(lkv_crc32(0, bytes, size) == crc, "crc32", size);
+        check(lkv_hash_once(bytes, size) == value, "xxh64 by the library", size);
         for (size_t cut = 0; cut <= size; cut += 1 + size / 7) {
             lkv_hash hash, copy;
             check(lkv_crc32(lkv_crc32(0, bytes, cut), bytes + cut, size - cut) == crc,

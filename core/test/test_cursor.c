@@ -15,6 +15,14 @@ static lkv_cursor *open_cursor(fixture *f)
     return cursor;
 }
 
+static unsigned tag_of(lkv_cursor *cursor)
+{
+    lkv_error err = {0, ""};
+    unsigned tag = 0;
+    CHECK_INT(lkv_cursor_tag(cursor, &tag, &err), LKV_OK);
+    return tag;
+}
+
 /* The row that the cursor stands on as "key=value"; "" for a row that is no more. */
 static const char *here(lkv_cursor *cursor)
 {
@@ -193,12 +201,12 @@ static void rollbacks_under_it(void)
     CHECK_INT(lkv_put(f.store, &row, &f.err), LKV_OK);
     CHECK_INT(put_text(f.store, "e", "3"), LKV_OK);
     CHECK_TEXT(SEEK(c, "d", LKV_SEEK_GE), "d=3");
-    CHECK_INT(lkv_cursor_tag(c), 2);
+    CHECK_INT(tag_of(c), 2);
     CHECK_TEXT(SEEK(fresh, "e", LKV_SEEK_GE), "e=3");
     lkv_rollback_to(f.store, depth);
-    CHECK_INT(lkv_cursor_tag(c), 0);
+    CHECK_INT(tag_of(c), 0);
     CHECK_TEXT(here(c), "d=2");
-    CHECK_INT(lkv_cursor_tag(c), 0);
+    CHECK_INT(tag_of(c), 0);
     CHECK_TEXT(here(fresh), "");
     CHECK_TEXT(PREV(fresh), "d=2");
     lkv_rollback(f.store);
@@ -473,15 +481,55 @@ static void walks_through_changes(void)
     walk_through_changes(150);
 }
 
-static const check_case cases[] = {CASE(seeks),
-                                   CASE(over_tombstones),
-                                   CASE(changes_under_it),
-                                   CASE(rollbacks_under_it),
-                                   CASE(refreshes_under_it),
-                                   CASE(place_lost),
-                                   CASE(opened_again),
-                                   CASE(values_become_void),
-                                   CASE(damage_under_it),
+/* When there is no memory to keep the key of a row that goes from under the cursor, it
+ * says so, and does not give the key that it kept before. */
+static void key_is_lost(void)
+{
+    const char *is_long =
+        "a key that is longer than what a cursor keeps without asking "
+        "for memory a second time, and so it has to";
+    unsigned lost = 0;
+
+    for (uint64_t n = 1; n < 30; n++) {
+        lkv_error err = {0, ""};
+        unsigned tag = 9;
+        lkv_cursor *c;
+        fixture f;
+        int rc;
+
+        fixture_open(&f, 64);
+        begin(f.store);
+        CHECK_INT(put_text(f.store, "a", "1"), LKV_OK);
+        CHECK_INT(put_text(f.store, is_long, "2"), LKV_OK);
+        c = open_cursor(&f);
+        CHECK_INT(lkv_cursor_first(c, &err), LKV_OK);
+        CHECK_INT(put_text(f.store, "z", "3"), LKV_OK); /* keeps "a" */
+        CHECK_INT(lkv_cursor_next(c, &err), LKV_OK);
+        os_fault_arm(&f.os, n, 0);
+        rc = put_text(f.store, "y", "4");
+        os_fault_arm(&f.os, 0, 0);
+        CHECK(rc == LKV_OK || rc == LKV_NOMEM);
+        rc = lkv_cursor_tag(c, &tag, &err);
+        if (rc == LKV_NOMEM) {
+            lost++;
+        } else {
+            CHECK_INT(rc, LKV_OK);
+            CHECK_BYTES(lkv_cursor_key(c).data, lkv_cursor_key(c).size, is_long,
+                        strlen(is_long));
+        }
+        CHECK_INT(tag, 0);
+        lkv_cursor_close(c);
+        lkv_rollback(f.store);
+        fixture_close(&f);
+    }
+    CHECK(lost > 0);
+}
+
+static const check_case cases[] = {CASE(key_is_lost),          CASE(seeks),
+                                   CASE(over_tombstones),      CASE(changes_under_it),
+                                   CASE(rollbacks_under_it),   CASE(refreshes_under_it),
+                                   CASE(place_lost),           CASE(opened_again),
+                                   CASE(values_become_void),   CASE(damage_under_it),
                                    CASE(walks_through_changes)};
 
 int main(int argc, char **argv)

@@ -193,11 +193,13 @@ static void cursors(void)
     lkv_base_cursor base;
     lkv_cursor *cursor;
     lkv_bytes value;
+    unsigned tag;
     fixture f;
 
     layers_small(&f);
     CHECK_INT(lkv_cursor_open(f.store, &cursor), LKV_OK);
-    CHECK_INT(lkv_cursor_tag(cursor), 0);
+    CHECK_INT(lkv_cursor_tag(cursor, &tag, &f.err), LKV_OK);
+    CHECK_INT(tag, 0);
     CHECK_INT(lkv_cursor_value(cursor, &value, &f.err), LKV_ABSENT);
     CHECK_INT(lkv_cursor_next(cursor, &f.err), LKV_ABSENT);
     CHECK_INT(lkv_cursor_first(cursor, &f.err), LKV_OK);

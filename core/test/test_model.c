@@ -401,7 +401,7 @@ static void look(run *r, unsigned h)
     CHECK_TEXT(err.text, "");
     if (rc == LKV_OK) {
         row.key = lkv_cursor_key(at->cursor);
-        row.tag = lkv_cursor_tag(at->cursor);
+        CHECK_INT(lkv_cursor_tag(at->cursor, &row.tag, NULL), LKV_OK);
         model_check_row(&r->m, at->at, version, &row);
         at->version = version;
         at->undone = at->store->undone;

@@ -108,7 +108,7 @@ static void wrong_sizes_of_parts(void)
     layers_put_object(f.storage, part.number, (lkv_bytes){longer, object.size + 20});
     CHECK_TEXT(scanned(&f, &part, 1), "ok"); /* what is behind it is no matter */
     layers_put_object(f.storage, part.number, (lkv_bytes){longer, part.size - 3});
-    CHECK_HAS(scanned(&f, &part, 1), ": the segment is cut short");
+    CHECK_HAS(scanned(&f, &part, 1), ": it is cut short");
     layers_put_object(f.storage, part.number, object);
     part.keys++;
     CHECK_HAS(scanned(&f, &part, 1), ": the root counts other records");

@@ -3,8 +3,10 @@
  * with merges, compaction and rebuilds under way: what each reader sees must be one
  * commit as a whole, and no change may get lost. They end by counts.
  */
+#include "fixture.h"
 #include "party.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -485,7 +487,66 @@ static void makers_of_shared_memory(void)
     makers(PARTY_SHARED);
 }
 
+static unsigned open_files(void)
+{
+    unsigned count = 0;
+    for (int file = 0; file < 256; file++) {
+        count += fcntl(file, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+/* What a child does that was forked by a process with a store open. */
+static int remove_in_child(void *arg)
+{
+    const party *p = arg;
+    unsigned before = open_files();
+    lkv_error err = {0, ""};
+    guest u;
+    int rc;
+
+    for (int i = 0; i < 2; i++) {
+        rc = lkv_storage_posix_remove(&lkv_os_posix, &p->options, &err);
+        if (rc != LKV_CANTOPEN || strstr(err.text, "is not litekv's") == NULL) {
+            return PARTY_FAIL(rc, err.text);
+        }
+        if (open_files() != before) {
+            return PARTY_FAIL((int)open_files(), "files are left open");
+        }
+    }
+    guest_open(&u, p);
+    rc = lkv_refresh(u.store, &u.err);
+    if (rc != LKV_OK) {
+        return PARTY_FAIL(rc, u.err.text);
+    }
+    guest_close(&u);
+    return 0;
+}
+
+/* A removal that is refused leaves no lock and no open file, in a child as well. */
+static void a_child_removes(void)
+{
+    char name[320];
+    FILE *file;
+    party p, other;
+    guest u, keeps;
+
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    commit_text(u.store, "a", "1");
+    guest_close(&u);
+    snprintf(name, sizeof(name), "%s/foreign", p.path);
+    file = fopen(name, "w");
+    CHECK(file != NULL && fclose(file) == 0);
+    party_begin(&other, &keeps, PARTY_FILES, LKV_SYNC_FULL);
+    CHECK_INT(party_wait(party_fork(remove_in_child, &p)), 0);
+    guest_close(&keeps);
+    party_close(&other);
+    CHECK_INT(remove(name), 0);
+    party_close(&p);
+}
+
 static const check_case cases[] = {
+    CASE(a_child_removes),
     CASE(processes_in_files),
     CASE(processes_that_sync),
     CASE(processes_without_maps),

@@ -213,7 +213,7 @@ static void end_differs(void)
                    {{.offset = 64u - 217u}, NOT_THE_END},
                    {{.offset = 0u - 1u}, record},
                    {{.offset = 1}, record},
-                   {{.offset = LKV_SEGMENT_MAX - 217u}, "the segment is cut short"}};
+                   {{.offset = LKV_SEGMENT_MAX - 217u}, "it is cut short"}};
     store_image image;
     lkv_end end;
     fixture f;

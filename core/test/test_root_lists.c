@@ -454,7 +454,7 @@ static void tail_beyond_its_segment(void)
         lists l;
         make_right(&l, &c);
         l.root.runs = l.root.merges = 0;
-        l.root.tail = (lkv_tail){5, offset, 1, 0, 0, {{0}}};
+        l.root.tail = (lkv_tail){.segment = 5, .offset = offset, .revision = 1};
         l.root.pass = (lkv_pass){0, 0, 0, 0};
         if (offset == 149) {
             CHECK_TEXT(opened(&l, &c), TAIL);

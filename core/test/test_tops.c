@@ -445,11 +445,51 @@ static void hostile_runs(void)
     stack_close(&s);
 }
 
+/* A topmost block whose header lies, with a right checksum. */
+static void hostile_headers(void)
+{
+    static const uint32_t words[] = {0,  1,   2,   27,      28,
+                                     29, 472, 473, 0x10000, UINT32_MAX};
+    uint8_t *at, right[LKV_BLOCK_HEADER];
+    uint64_t random = 3;
+    uint32_t top;
+    lkv_bytes view;
+    stack s;
+
+    stack_open(&s, 473, 1, KEYS_LONG, 300, &random);
+    top = s.runs->run[0].top;
+    CHECK_INT(s.b.memory->ops->read(s.b.memory, LKV_RUN_FIRST, (uint64_t)top * 473, 473,
+                                    &view, NULL),
+              LKV_OK);
+    at = (uint8_t *)(uintptr_t)view.data;
+    memcpy(right, at, sizeof(right));
+    CHECK_INT(at[4], LKV_BLOCK_TOP);
+    for (size_t field = 4; field + 4 <= LKV_BLOCK_HEADER; field += 2) {
+        for (size_t i = 0; i < CASES(words); i++) {
+            size_t size = (size_t)lkv_block_span(right, sizeof(right)) * 473;
+            lkv_place found;
+            int rc;
+            lkv_format_u32(at + field, words[i]);
+            lkv_block_seal(at, size, lkv_block_place(LKV_RUN_FIRST, top));
+            s.rewound++;
+            rc = look_up(&s, s.b.all.key[0], 1, &found);
+            CHECK(rc == LKV_OK || rc == LKV_ABSENT || rc == LKV_CORRUPT);
+            if (field == 16 && words[i] <= LKV_BLOCK_HEADER) { /* no entries */
+                CHECK_INT(rc, LKV_CORRUPT);
+            }
+            memcpy(at, right, sizeof(right));
+        }
+    }
+    s.rewound++;
+    check_all(&s, 3);
+    stack_close(&s);
+}
+
 static const check_case cases[] = {
     CASE(newest_answers),     CASE(nothing),        CASE(lists_change),
     CASE(numbers_come_again), CASE(bounded_memory), CASE(no_room),
     CASE(no_room_is_no_work), CASE(floors),         CASE(fails_anywhere),
-    CASE(every_byte),         CASE(hostile_runs)};
+    CASE(every_byte),         CASE(hostile_runs),   CASE(hostile_headers)};
 
 int main(int argc, char **argv)
 {

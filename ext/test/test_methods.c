@@ -355,11 +355,12 @@ static void out_of_bounds(void)
 
     RUN(db, "SELECT * FROM kv; BEGIN");
     CHECK(storage->ops->write(storage, 7, 1000, bytes, &err) == LKV_CORRUPT);
-    CHECK(strstr(err.text, "segment 7, offset 1000: the segment is cut short") != NULL);
+    CHECK(strstr(err.text, "segment 7, offset 1000: it is cut short") != NULL);
     CHECK(storage->ops->write(storage, 7, 1000, bytes, NULL) == LKV_CORRUPT);
     CHECK(storage->ops->publish_end(storage, &last, NULL) == LKV_CORRUPT);
-    CHECK(storage->ops->write(storage, LKV_PART_FIRST, 1000, bytes, NULL) ==
+    CHECK(storage->ops->write(storage, LKV_PART_FIRST, 1000, bytes, &err) ==
           LKV_CORRUPT);
+    CHECK(strstr(err.text, "part 1, offset ") != NULL);
     bytes.size = 0;
     CHECK(storage->ops->write(storage, LKV_PART_FIRST, 1000, bytes, NULL) == LKV_OK);
     RUN(db, "UPDATE kv_log SET block = x'00'");
