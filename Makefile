@@ -43,6 +43,9 @@ hash := \#
 empty :=
 space := $(empty) $(empty)
 BUILD := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+ifneq ($(words $(BUILD)),1)
+$(error BUILD may hold no spaces)
+endif
 
 # --- flags --------------------------------------------------------------------------
 
@@ -76,7 +79,9 @@ rivals := $(foreach r,$(RIVALS),$(if $(call has_rival,$(subst :, ,$(r))),$(r)))
 endif
 rival_words = $(foreach r,$(rivals),$(word $(1),$(subst :, ,$(r))))
 
-ALL_CFLAGS := $(CFLAGS) -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) \
+# Large files, and times after 2038, where the machine has 32 bits.
+DEFINES := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
+ALL_CFLAGS := $(CFLAGS) -std=c11 $(DEFINES) -fPIC -fvisibility=hidden $(WARNINGS) \
     $(if $(HAVE_LIBDEFLATE),-DLKV_HAVE_LIBDEFLATE) $(SAN_FLAGS) $(FUZZ_FLAGS) \
     $(COVERAGE_FLAGS) $(LTO_FLAGS)
 ALL_LDFLAGS := $(CFLAGS) $(LDFLAGS) $(SAN_FLAGS) $(COVERAGE_FLAGS) $(LTO_FLAGS)
@@ -313,11 +318,11 @@ $(BUILD)/litekv.c: $(core_c) $(ext_c) $(wildcard core/*.h ext/*.h) tools/amalgam
 	$(Q)perl tools/amalgamate.pl $(core_c) $(ext_c) >$@
 
 install: $(BUILD)/litekv.so ## into $(DESTDIR)$(PREFIX)/lib
-	install -d $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(BUILD)/litekv.so $(DESTDIR)$(PREFIX)/lib/litekv.so
+	install -d '$(DESTDIR)$(PREFIX)/lib'
+	install -m 755 $(BUILD)/litekv.so '$(DESTDIR)$(PREFIX)/lib/litekv.so'
 
 uninstall: ## take it out of there again
-	rm -f $(DESTDIR)$(PREFIX)/lib/litekv.so
+	rm -f '$(DESTDIR)$(PREFIX)/lib/litekv.so'
 
 clean: ## remove everything that was built
 	rm -rf build build-*

@@ -159,7 +159,7 @@ int lkv_block_next(const lkv_block *block, size_t *where, lkv_entry *entry)
 {
     const uint8_t *at = block->bytes + *where;
 
-    if (at >= block->bytes + block->table) {
+    if (*where >= block->table) { /* as a restart may say that lies */
         return LKV_ABSENT;
     }
     if (next_key(block, &at, entry) != LKV_OK ||

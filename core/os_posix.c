@@ -19,6 +19,8 @@ static void *resize(void *ctx, void *old, size_t size)
     return realloc(old, size);
 }
 
+_Static_assert(sizeof(off_t) == 8, "files of more than 2 GiB: -D_FILE_OFFSET_BITS=64");
+
 static void release(void *ctx, void *memory)
 {
     (void)ctx;

@@ -232,8 +232,13 @@ static void sleep_ms(void *ctx, unsigned ms)
 static void why(void *ctx, int os_errno, char *out, size_t size)
 {
     char text[128] = "";
-    const char *found = strerror_r(os_errno, text, sizeof(text)); /* GNU's */
+    const char *found = text;
     (void)ctx;
+#ifdef __GLIBC__
+    found = strerror_r(os_errno, text, sizeof(text)); /* not POSIX's */
+#else
+    (void)strerror_r(os_errno, text, sizeof(text));
+#endif
     snprintf(out, size, "%s", found);
 }
 

@@ -321,7 +321,8 @@ int lkv_put(lkv_store *store, const lkv_row *row, lkv_error *err)
     lkv_log_append(&store->log, LKV_KIND_PUT, row->tag, row->key, row->value);
     store->wrote = 1;
     store->live_keys += !is_live(had);
-    store->live_bytes += size - (is_live(had) ? had.size : 0);
+    store->live_bytes += size;
+    store->live_bytes -= is_live(had) ? had.size : 0;
     return LKV_OK;
 }
 

@@ -103,6 +103,14 @@ static int make_record(lkv_table *table, size_t *size)
     return SQLITE_OK;
 }
 
+#ifdef SQLITE_OMIT_UTF16 /* then there is no database of it */
+static int check_texts(lkv_table *table, const change *of)
+{
+    (void)table;
+    (void)of;
+    return SQLITE_OK;
+}
+#else
 /* Whether UTF-16 says what UTF-8 can: SQLite reads half a surrogate pair, and the two
  * that are no characters, as others. */
 static int is_text(const uint16_t *at, size_t units, unsigned *bad)
@@ -147,6 +155,7 @@ static int check_texts(lkv_table *table, const change *of)
     }
     return utf16 < 0 ? sqlite3_errcode(table->db) : SQLITE_OK;
 }
+#endif
 
 /* The record of the new row, in `table->record`. */
 static int encode_row(lkv_table *table, const change *of, size_t *size)

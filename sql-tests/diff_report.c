@@ -28,7 +28,7 @@ char *diff_substitute(const char *template, int universe)
             if (universe == DIFF_ORDINARY) {
                 p = strchr(p, 4);
             }
-        } else if (*p > 4 || *p < 0) {
+        } else if ((unsigned char)*p > 4) {
             *end++ = *p;
         }
     }

@@ -82,7 +82,7 @@ static void run_records(lkv_run *run)
     const char *line;
     while (!run->stop && (line = lkv_script_record(&run->script)) != NULL) {
         run->line = run->script.next;
-        char *header = lkv_session_expand(&run->session, line);
+        char *header = lkv_text_copy(line, strlen(line));
         lkv_words_record(run, header);
         free(header);
     }

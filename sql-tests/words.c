@@ -350,9 +350,15 @@ static void word_backup(lkv_run *run, char *rest)
     const char *to = lkv_text_word(&rest);
     if (to == NULL) {
         lkv_words_fail(run, "backup needs two paths");
-    } else if (lkv_session_backup(&run->session, from, to) != 0) {
+        return;
+    }
+    char *from_path = lkv_session_expand(&run->session, from);
+    char *to_path = lkv_session_expand(&run->session, to);
+    if (lkv_session_backup(&run->session, from_path, to_path) != 0) {
         lkv_words_fail(run, "backup: %s", run->session.why);
     }
+    free(from_path);
+    free(to_path);
 }
 
 static bool read_byte(const char *word, unsigned char *out)
@@ -477,7 +483,11 @@ void lkv_words_record(lkv_run *run, char *header)
     } else if (word == NULL) {
         lkv_words_fail(run, "unknown word \"%s\"", name);
         lkv_script_block(&run->script);
-    } else {
+    } else if (word->one_line) { /* `$DIR` may have spaces: words first */
         word->act(run, rest);
+    } else {
+        char *expanded = lkv_session_expand(&run->session, rest);
+        word->act(run, expanded);
+        free(expanded);
     }
 }

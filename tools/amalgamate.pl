@@ -127,6 +127,12 @@ print <<"TOP";
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
+#ifndef _TIME_BITS
+#define _TIME_BITS 64
+#endif
 TOP
 
 for my $path (@sources) {
@@ -140,6 +146,6 @@ for my $path (@sources) {
         $headers{ base($2) } ? do { $head .= resolve($1); '' } : $1 }gme;
     print $head;
     print "/* ---- $path ---- */\n", rename_own($text, $names, $prefix);
-    my @mine = grep { !/^(?:SQLITE|_GNU_SOURCE|XXH)/ } sort keys %$macros;
+    my @mine = grep { !/^(?:SQLITE|_GNU_SOURCE|_FILE_OFFSET_BITS|_TIME_BITS|XXH)/ } sort keys %$macros;
     print map { "#undef $_\n" } @mine;
 }

@@ -307,7 +307,7 @@ static void too_big(void)
     begin(f.store);
     CHECK_INT(lkv_put(f.store, &row, &f.err), LKV_TOO_BIG);
     CHECK_TEXT(f.err.text, "the record is longer than a segment");
-    row.value.size = (size_t)1 << 40;
+    row.value.size = SIZE_MAX / 2;
     CHECK_INT(lkv_put(f.store, &row, &f.err), LKV_TOO_BIG);
     CHECK_TEXT(contents(f.store), "a=1");
     prepare_and_commit(f.store);
