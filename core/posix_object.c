@@ -375,11 +375,15 @@ void lkv_posix_forget(lkv_storage *storage, uint32_t number, uint64_t offset)
         lkv_cache_drop(posix->cache, 0, UINT64_MAX);
     } else {
         lkv_posix_object *object = lkv_posix_find(posix, number);
+        uint64_t last = (uint64_t)number << 32 | UINT32_MAX;
         if (object != NULL) {
             forget_seen(posix, object, offset);
+            if (offset >= object->stable) {
+                return; /* what is not stable is not in the cache */
+            }
+            last = lkv_posix_block_id(posix, number, object->stable);
         }
-        lkv_cache_drop(posix->cache, lkv_posix_block_id(posix, number, offset),
-                       (uint64_t)number << 32 | UINT32_MAX);
+        lkv_cache_drop(posix->cache, lkv_posix_block_id(posix, number, offset), last);
     }
 }
 
@@ -468,6 +472,9 @@ static int hold_one(lkv_posix *posix, const lkv_held *held, lkv_error *err)
             lkv_posix_close_file(posix, object);
         }
         object->round = posix->round;
+        if (held->size < object->stable) {
+            lkv_posix_forget(&posix->base, held->number, held->size);
+        }
         object->stable = held->size;
     }
     return rc;

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#define HEADS 256u
 #define SPARE (64u << 10) /* bytes that an object may have room for beyond its own */
 
 typedef struct object {
@@ -29,7 +30,7 @@ typedef struct root {
 typedef struct storage_mem {
     lkv_storage base;
     const lkv_os *os;
-    object *objects;
+    object *heads[HEADS]; /* lists, by number */
     root *roots; /* the one of `end`, and those written since the lock was taken */
     lkv_end end;
     int has_end;
@@ -41,13 +42,27 @@ static storage_mem *self(lkv_storage *storage)
     return (storage_mem *)storage;
 }
 
+/* Where the object hangs, or where it would. */
+static object **place_of(storage_mem *mem, uint32_t number)
+{
+    object **link = &mem->heads[number % HEADS];
+    while (*link != NULL && (*link)->number != number) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
 static object *find(storage_mem *mem, uint32_t number)
 {
-    object *at = mem->objects;
-    while (at != NULL && at->number != number) {
-        at = at->next;
-    }
-    return at;
+    return *place_of(mem, number);
+}
+
+static void drop(storage_mem *mem, object **link)
+{
+    object *gone = *link;
+    *link = gone->next;
+    lkv_os_free(mem->os, gone->bytes);
+    lkv_os_free(mem->os, gone);
 }
 
 static int read_object(lkv_storage *storage, uint32_t number, uint64_t offset,
@@ -68,7 +83,7 @@ static int write_object(lkv_storage *storage, uint32_t number, uint64_t offset,
                         lkv_bytes bytes, lkv_error *err)
 {
     storage_mem *mem = self(storage);
-    object *at = find(mem, number);
+    object **link = place_of(mem, number), *at = *link;
     size_t size = (size_t)offset + bytes.size;
 
     (void)err;
@@ -79,8 +94,7 @@ static int write_object(lkv_storage *storage, uint32_t number, uint64_t offset,
         }
         memset(at, 0, sizeof(*at));
         at->number = number;
-        at->next = mem->objects;
-        mem->objects = at;
+        *link = at;
     }
     if (offset > at->size) {
         return LKV_MISUSE;
@@ -134,18 +148,12 @@ static int remove_object(lkv_storage *storage, uint32_t number, uint64_t offset,
                          lkv_error *err)
 {
     storage_mem *mem = self(storage);
-    object **link = &mem->objects;
+    object **link = place_of(mem, number);
     (void)err;
-    while (*link != NULL && (*link)->number != number) {
-        link = &(*link)->next;
-    }
     if (*link != NULL && offset > 0) {
         rewind_object(storage, number, offset);
     } else if (*link != NULL) {
-        object *gone = *link;
-        *link = gone->next;
-        lkv_os_free(mem->os, gone->bytes);
-        lkv_os_free(mem->os, gone);
+        drop(mem, link);
     }
     return LKV_OK;
 }
@@ -156,9 +164,12 @@ static int list(lkv_storage *storage, int (*each)(void *arg, uint32_t object),
     const object *next;
     int rc = LKV_OK;
     (void)err;
-    for (const object *at = self(storage)->objects; at != NULL && rc == 0; at = next) {
-        next = at->next; /* what was taken back may have left an empty one */
-        rc = at->size > 0 ? each(arg, at->number) : LKV_OK;
+    for (uint32_t i = 0; i < HEADS; i++) {
+        for (const object *at = self(storage)->heads[i]; at != NULL && rc == 0;
+             at = next) {
+            next = at->next; /* what was taken back may have left an empty one */
+            rc = at->size > 0 ? each(arg, at->number) : LKV_OK;
+        }
     }
     return rc;
 }
@@ -315,11 +326,10 @@ void lkv_storage_mem_close(lkv_storage *storage)
         return;
     }
     mem = self(storage);
-    while (mem->objects != NULL) {
-        object *gone = mem->objects;
-        mem->objects = gone->next;
-        lkv_os_free(mem->os, gone->bytes);
-        lkv_os_free(mem->os, gone);
+    for (uint32_t i = 0; i < HEADS; i++) {
+        while (mem->heads[i] != NULL) {
+            drop(mem, &mem->heads[i]);
+        }
     }
     while (mem->roots != NULL) {
         root *gone = mem->roots;

@@ -78,11 +78,12 @@ static int compare(const void *a, size_t a_size, const void *b, size_t b_size)
 
 int lkv_range_above(const lkv_range *range, lkv_bytes key)
 {
+    const lkv_key *high = range->point ? &range->low : &range->high;
     int rc;
-    if (!range->has_high) {
+    if (!range->has_high && !range->point) {
         return 0;
     }
-    rc = compare(key.data, key.size, range->high.data, range->high.size);
+    rc = compare(key.data, key.size, high->data, high->size);
     return rc > 0 || (rc == 0 && range->strict);
 }
 
@@ -174,7 +175,7 @@ static int add_point(lkv_ranges *ranges, sqlite3_value *argument,
         lkv_key_clear(&range->low);
         return SQLITE_OK;
     }
-    range->has_low = range->has_high = 1;
+    range->has_low = range->point = 1;
     *numerals |= from.unsure && is_number(&from);
     return SQLITE_OK;
 }
@@ -187,24 +188,10 @@ static int by_low(const void *a, const void *b)
     return compare(x, first->low.size, y, second->low.size);
 }
 
-/* A point's upper end is its lower end. */
-static int close_point(lkv_range *range)
-{
-    lkv_value bytes = {.type = SQLITE_BLOB};
-    unsigned tag;
-    int rc;
-    bytes.bytes = range->low.data + 1;
-    bytes.size = range->low.size - 1;
-    rc = lkv_key_encode(&range->high, &bytes, &tag);
-    range->high.data[0] = range->low.data[0];
-    range->point = 1;
-    return rc;
-}
-
 /* Sorts points, drops doubles and those that the range of numerals holds. */
-static int settle_points(lkv_ranges *ranges, int numerals)
+static void settle_points(lkv_ranges *ranges, int numerals)
 {
-    int kept = 0, rc = SQLITE_OK;
+    int kept = 0;
 
     if (ranges->count > 1) { /* without any, `at` may be NULL */
         qsort(ranges->at, (size_t)ranges->count, sizeof(*ranges->at), by_low);
@@ -235,10 +222,6 @@ static int settle_points(lkv_ranges *ranges, int numerals)
         kept++;
     }
     ranges->count = kept;
-    for (int i = 0; i < kept && rc == SQLITE_OK; i++) {
-        rc = close_point(&ranges->at[i]);
-    }
-    return rc;
 }
 
 /* The range of numerals goes where its texts stand among the points. */
@@ -281,7 +264,7 @@ static int plan_points(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
         }
     }
     if (rc == SQLITE_OK) {
-        rc = settle_points(ranges, numerals);
+        settle_points(ranges, numerals);
     }
     return rc == SQLITE_OK && numerals ? place_numerals(ranges) : rc;
 }

@@ -11,7 +11,7 @@ typedef struct lkv_range {
     lkv_key low, high;
     int has_low, has_high; /* else open on that side */
     int strict;            /* `high` itself lies outside */
-    int point;             /* `low` and `high` are one key, and it is inside */
+    int point;             /* `low` is the one key, and there is no `high` */
 } lkv_range;
 
 typedef struct lkv_ranges { /* disjoint, ascending */

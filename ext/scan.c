@@ -116,7 +116,11 @@ static int enter(scan *at, lkv_error *err)
 static int outside(const scan *at)
 {
     const lkv_range *range = &at->ranges.at[at->range];
-    lkv_bytes key = lkv_cursor_key(at->cursor);
+    lkv_bytes key;
+    if (range->point) { /* enter() found it, or nothing */
+        return 0;
+    }
+    key = lkv_cursor_key(at->cursor);
     return at->descending ? lkv_range_below(range, key) : lkv_range_above(range, key);
 }
 
