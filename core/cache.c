@@ -41,7 +41,6 @@ struct lkv_cache {
     uint32_t free;
     uint32_t count;
     uint32_t hand;
-    uint32_t last; /* slot that was asked for last: a scan asks for one many times */
     uint64_t favoured; /* the least id */
     uint32_t
         passing; /* slot of the last block that came in and is not favoured; or none */
@@ -109,11 +108,6 @@ lkv_bytes lkv_cache_find(lkv_cache *cache, uint64_t id, uint32_t *hint)
     cache->slots[i].spared = id >= cache->favoured ? SPARED_FAVOURED : 1;
     *hint = i;
     return (lkv_bytes){cache->slots[i].bytes, cache->slots[i].size};
-}
-
-lkv_bytes lkv_cache_get(lkv_cache *cache, uint64_t id)
-{
-    return lkv_cache_find(cache, id, &cache->last);
 }
 
 static void unlink_slot(lkv_cache *cache, uint32_t i)
@@ -211,7 +205,7 @@ int lkv_cache_put(lkv_cache *cache, uint64_t id, lkv_bytes block, lkv_bytes *cop
 {
     uint8_t *bytes = NULL;
     size_t have = 0;
-    uint32_t i = find(cache, id, cache->last);
+    uint32_t i = find(cache, id, NO_SLOT);
     int favoured = id >= cache->favoured;
     slot *at;
 
@@ -257,7 +251,7 @@ void lkv_cache_drop(lkv_cache *cache, uint64_t first, uint64_t last)
 {
     if (last - first < cache->count) {
         for (uint64_t id = first;; id++) {
-            uint32_t i = find(cache, id, cache->last);
+            uint32_t i = find(cache, id, NO_SLOT);
             if (i != NO_SLOT) {
                 lkv_os_free(cache->os, take_out(cache, i));
             }

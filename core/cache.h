@@ -24,10 +24,8 @@ void lkv_cache_close(lkv_cache *cache);
 void lkv_cache_favour(lkv_cache *cache, uint64_t first);
 
 /* The block `id`, marked as used; data is NULL when the cache does not hold it. Valid
- * until the next lkv_cache_put or drop. */
-lkv_bytes lkv_cache_get(lkv_cache *cache, uint64_t id);
-
-/* The same, looking first where `*hint` says; it becomes where the block is. */
+ * until the next lkv_cache_put or drop. It is looked for where `*hint` says first,
+ * which becomes where it is; any number will do, and is never more than slower. */
 lkv_bytes lkv_cache_find(lkv_cache *cache, uint64_t id, uint32_t *hint);
 
 /* Makes room, evicting others if need be, and copies `block` in as `id` (replacing it

@@ -12,6 +12,11 @@
 #define COPY(to, from, count) memcpy(to, from, (size_t)(count) * sizeof(*(from)))
 
 /* A copy of the list with room for so many more or fewer; the rest is the caller's. */
+static uint32_t less(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 lkv_runs *lkv_flush_copy(const lkv_store *store, uint32_t count, uint32_t merges,
                          uint32_t gone)
 {
@@ -23,6 +28,9 @@ lkv_runs *lkv_flush_copy(const lkv_store *store, uint32_t count, uint32_t merges
     runs = lkv_runs_new(store->log.os, &like);
     if (runs != NULL) {
         COPY(runs->part, old->part, old->parts + old->pass.out);
+        COPY(runs->run, old->run, less(count, old->count));
+        COPY(runs->merge, old->merge, less(merges, old->merges));
+        COPY(runs->garbage, old->garbage, less(gone, old->gone));
     }
     return runs;
 }
@@ -73,9 +81,6 @@ int lkv_flush_at(lkv_store *store, const lkv_tail *tail, uint64_t tail_at,
         lkv_run_writer_free(&writer);
         return rc == LKV_OK ? LKV_NOMEM : rc;
     }
-    COPY(runs->run, old->run, old->count);
-    COPY(runs->merge, old->merge, old->merges);
-    COPY(runs->garbage, old->garbage, old->gone);
     runs->tail = *tail;
     runs->tail_at = tail_at;
     if (added) {
@@ -111,8 +116,6 @@ static int start_merge(lkv_store *store, uint32_t first, uint32_t count)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
-    COPY(runs->run, old->run, old->count);
-    COPY(runs->garbage, old->garbage, old->gone);
     /* In the order of the log, as the runs. */
     entry = runs->merge;
     for (uint32_t i = 0; i < old->merges && old->merge[i].to <= old->run[first].from;
@@ -137,9 +140,6 @@ static int note_progress(lkv_store *store, uint32_t i, const lkv_run *output)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
-    COPY(runs->run, old->run, old->count);
-    COPY(runs->merge, old->merge, old->merges);
-    COPY(runs->garbage, old->garbage, old->gone);
     runs->merge[i] = *output;
     lkv_log_set_runs(&store->log, runs);
     return LKV_OK;
@@ -162,7 +162,6 @@ static int end_merge(lkv_store *store, uint32_t i, const lkv_run *output,
     }
     to = runs->run;
     gone = runs->garbage + old->gone;
-    COPY(runs->garbage, old->garbage, old->gone);
     for (uint32_t k = 0; k < old->count; k++) {
         const lkv_run *run = &old->run[k];
         if (run->from < output->from || run->to > output->to) {

@@ -125,7 +125,7 @@ typedef struct lkv_segment { /* as the root lists it */
 } lkv_segment;
 
 /* A segment in key order, which compaction wrote, as the root lists it. Its index is a
- * run with an entry for about each block of it. */
+ * run with an entry for each chunk of it. */
 typedef struct lkv_part {
     uint32_t number;
     uint32_t size; /* bytes so far; of a finished part: header and seal included */

@@ -68,7 +68,8 @@ typedef struct lkv_row {
 
 /* Makes an empty store on `storage`: a root that keeps `meta` (the caller's own
  * description of it, at most 64 KiB) and one empty segment. Not yet durable before the
- * storage's owner commits. Errors: LKV_MISUSE (meta too long), LKV_IO, LKV_FAILED. */
+ * storage's owner commits. Errors: LKV_MISUSE (meta too long), LKV_IO, LKV_NOMEM,
+ * LKV_FAILED. */
 LKV_MUST_CHECK int lkv_create(lkv_storage *storage, const lkv_os *os, lkv_bytes meta,
                               lkv_error *err);
 

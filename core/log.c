@@ -459,7 +459,8 @@ static int write_out(lkv_log *log, const lkv_end *end, lkv_error *err)
     }
     if (rc == LKV_OK && !log->storage->atomic) {
         log->synced = log->storage->synced ? lkv_log_end(log) : log->synced;
-        log->vouch = !(end->generation != log->at.generation && log->storage->durable);
+        log->unvouched =
+            !(end->generation != log->at.generation && log->storage->durable);
     }
     return rc;
 }
@@ -469,9 +470,9 @@ int lkv_log_vouch(lkv_log *log, lkv_error *err)
     lkv_end end = log->at;
     int rc;
     end.generation++;
-    log->vouching = 1;
+    log->wants_durable = 1;
     rc = write_out(log, &end, err);
-    log->vouching = 0;
+    log->wants_durable = 0;
     if (rc == LKV_OK) {
         log->at = end;
     }
@@ -507,7 +508,8 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
     }
     lkv_log_mark_here(log, &before);
     if (log->storage->unsafe && log->storage->sync != LKV_SYNC_OFF) {
-        log->root_changed = log->vouching = 1; /* nothing leads here that would last */
+        log->root_changed = log->wants_durable =
+            1; /* nothing leads here that would last */
     }
     hash_to(log, log->end);
     commit.revision = log->at.revision + 1;
@@ -531,7 +533,7 @@ int lkv_log_prepare(lkv_log *log, uint64_t live_keys, uint64_t live_bytes,
     end.segment = log->segments[log->count - 1].number;
     end.offset = log->end;
     rc = write_out(log, &end, err);
-    log->vouching = 0;
+    log->wants_durable = 0;
     if (rc == LKV_OK) {
         log->at = end;
         log->root_changed = 0;

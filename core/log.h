@@ -74,8 +74,8 @@ typedef struct lkv_log {
     enum lkv_sync sync;   /* when the root has no word of it */
     uint64_t synced;      /* logical offset that a completed sync vouches for */
     uint64_t vouch_every; /* bytes of log after which a root is to be durable */
-    int vouching;         /* the next root is to be durable */
-    int vouch;            /* a commit of this handle is behind what a durable one has */
+    int wants_durable;    /* the next root is to be durable */
+    int unvouched;        /* a commit of this handle is behind what a durable one has */
 
     int open; /* a transaction is; what follows is its state */
     int root_changed;
@@ -89,7 +89,7 @@ typedef struct lkv_log {
     lkv_log_mark *marks;
     size_t mark_count, mark_capacity;
     lkv_log_stash *stash;
-    uint8_t *scratch; /* a record that lies on both sides of `flushed` */
+    uint8_t *scratch; /* a record that the buffer has only the end of */
     size_t scratch_size;
 } lkv_log;
 

@@ -19,7 +19,7 @@
 
 typedef struct slab {
     struct slab *older;
-    size_t size, used;
+    size_t size;
 } slab;
 
 struct lkv_memindex {
@@ -479,7 +479,6 @@ static int stand(lkv_memindex_cursor *cursor, const lkv_node *n, unsigned slot)
 int lkv_memindex_first(lkv_memindex_cursor *cursor, const lkv_memindex *index)
 {
     const lkv_node *n = index->root;
-    cursor->index = index;
     while (n != NULL && !n->leaf) {
         n = lkv_node_child(n, 0);
     }
@@ -489,7 +488,6 @@ int lkv_memindex_first(lkv_memindex_cursor *cursor, const lkv_memindex *index)
 int lkv_memindex_last(lkv_memindex_cursor *cursor, const lkv_memindex *index)
 {
     const lkv_node *n = index->root;
-    cursor->index = index;
     while (n != NULL && !n->leaf) {
         n = lkv_node_child(n, n->count - 1u);
     }
@@ -533,7 +531,6 @@ int lkv_memindex_seek(lkv_memindex_cursor *cursor, const lkv_memindex *index,
     unsigned i;
     int equal;
 
-    cursor->index = index;
     if (n == NULL) {
         return stand(cursor, NULL, 0);
     }

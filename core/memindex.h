@@ -46,7 +46,6 @@ uint64_t lkv_memindex_changes(const lkv_memindex *index);
  * copied. It is valid as long as lkv_memindex_changes() is what it was at the last
  * positioning call. */
 typedef struct lkv_memindex_cursor {
-    const lkv_memindex *index;
     const void *leaf; /* NULL: at no key */
     uint32_t slot;
 } lkv_memindex_cursor;

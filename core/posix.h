@@ -272,8 +272,8 @@ void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end);
 LKV_MUST_CHECK int lkv_posix_sync_roots(lkv_posix *posix, lkv_error *err);
 /* Whether there is a root: LKV_OK, LKV_ABSENT. */
 LKV_MUST_CHECK int lkv_posix_has_root(lkv_posix *posix, lkv_error *err);
-/* The end that was published last, in `*last`, when the page tells it: an end of the same
- * store as `like`, of this run of the machine. */
+/* The end that was published last, in `*last`, when the page tells it: an end of the
+ * same store as `like`, of this run of the machine. */
 int lkv_posix_published(const lkv_posix *posix, const lkv_end *like, lkv_end *last);
 /* Whether the page tells of a commit. */
 int lkv_posix_has_commits(const lkv_posix *posix);

@@ -298,7 +298,7 @@ static int is_durable(const lkv_log *log)
     case LKV_SYNC_FULL:
         return 1;
     case LKV_SYNC_NORMAL:
-        return log->vouching ||
+        return log->wants_durable ||
                lkv_log_synced(log) <= log->segments[log->count - 1].base ||
                lkv_log_end(log) - log->synced >= log->vouch_every;
     case LKV_SYNC_OFF:

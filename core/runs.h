@@ -2,8 +2,9 @@
  * runs.h - what a root lists besides the log's segments: parts, runs, what is being
  * made of them, and the objects that are to be removed. Oldest first; parts by key.
  *
- * A list never changes: whoever needs another makes one. So a mark of a transaction, or
- * a cursor, keeps the list that it began with by holding it.
+ * A list never changes, but that a part was `checked`: whoever needs another makes one.
+ * So a mark of a transaction, or a cursor, keeps the list that it began with by holding
+ * it.
  */
 #ifndef LKV_RUNS_H
 #define LKV_RUNS_H

@@ -78,8 +78,6 @@ static int remove_garbage(lkv_store *store, uint64_t blocks, lkv_error *err)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
-    COPY(runs->run, old->run, old->count);
-    COPY(runs->merge, old->merge, old->merges);
     COPY(runs->garbage, old->garbage + whole, old->gone - whole);
     if (cut > 0) {
         runs->garbage[0].blocks -= cut;
@@ -126,13 +124,7 @@ void lkv_auto_compact_fallback(lkv_store *store, unsigned fallback)
 static lkv_runs *copy_list(const lkv_store *store)
 {
     const lkv_runs *old = store->log.runs;
-    lkv_runs *runs = lkv_flush_copy(store, old->count, old->merges, old->gone);
-    if (runs != NULL) {
-        COPY(runs->run, old->run, old->count);
-        COPY(runs->merge, old->merge, old->merges);
-        COPY(runs->garbage, old->garbage, old->gone);
-    }
-    return runs;
+    return lkv_flush_copy(store, old->count, old->merges, old->gone);
 }
 
 int lkv_set_auto_compact(lkv_store *store, unsigned share, lkv_error *err)
@@ -214,8 +206,6 @@ static int start_pass(lkv_store *store, lkv_error *err)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
-    COPY(runs->run, old->run, old->count);
-    COPY(runs->garbage, old->garbage, old->gone);
     for (uint32_t i = 0; i < old->merges; i++) {
         const lkv_run *merge = &old->merge[i];
         runs->garbage[old->gone + i] = (lkv_gone){merge->number, merge->blocks};
@@ -422,7 +412,7 @@ int lkv_compact(lkv_store *store, uint64_t budget, uint64_t *left, lkv_error *er
         *left = lkv_work_left(store);
         *left = *left == 0 ? 1 : *left;
     } else if (rc == LKV_OK) {
-        log->vouching = 1; /* a durable root gives the space of files back */
+        log->wants_durable = 1; /* a durable root gives the space of files back */
     }
     return rc;
 }

@@ -1,7 +1,7 @@
 /*
  * storage.h - where a store's bytes are kept: what the log asks of a storage.
  *
- * A storage keeps numbered objects (segments of the log, later index runs), one root
+ * A storage keeps numbered objects (segments of the log, parts, index runs), one root
  * and one published end. An object is a byte string that grows at its open end. The
  * store that uses it is the only one that writes to it under the lock; others may read.
  *

@@ -47,7 +47,7 @@ int lkv_open(lkv_storage *storage, const lkv_os *os, lkv_store **out)
 static void vouch(lkv_store *store)
 {
     lkv_log *log = &store->log;
-    if (log->vouch && lkv_begin(store, 0, NULL) == LKV_OK) {
+    if (log->unvouched && lkv_begin(store, 0, NULL) == LKV_OK) {
         if (lkv_log_vouch(log, NULL) == LKV_OK) {
             lkv_commit(store);
         } else {

@@ -1,6 +1,6 @@
 /*
  * store.h - the store's own parts, for the files that make it up: store.c, recover.c,
- * cursor.c, flush.c, slice.c.
+ * cursor.c, flush.c, slice.c, and those that work on a whole store.
  */
 #ifndef LKV_STORE_H
 #define LKV_STORE_H
@@ -123,8 +123,8 @@ LKV_MUST_CHECK int lkv_flush_at(lkv_store *store, const lkv_tail *tail,
 /* Works on a merge; `*blocks` becomes what is left to spend. LKV_ABSENT: there is
  * none. */
 LKV_MUST_CHECK int lkv_merge_some(lkv_store *store, uint32_t *blocks, lkv_error *err);
-/* A copy of the list of runs, of such lengths; the entries of the parts and of what is
- * not longer are copied. NULL without memory. */
+/* A copy of the list of runs, of such lengths; what is longer than it was ends in
+ * entries that are not set. NULL without memory. */
 lkv_runs *lkv_flush_copy(const lkv_store *store, uint32_t count, uint32_t merges,
                          uint32_t gone);
 /* Lets go of merges and of a compaction that the list does not name as they stand. */

@@ -448,7 +448,7 @@ static void the_machine_was_started_again(void)
         CHECK_TEXT(seen(&b), "a=1 b=2");
     }
     user_close(&b);
-    a.store->log.vouch = 0; /* its file is gone */
+    a.store->log.unvouched = 0; /* its file is gone */
     user_close(&a);
     place_close(&p);
 }
