@@ -190,7 +190,8 @@ static int read_constraints(const char *name, int first, const char *at, char **
                                 name, (int)t.size, t.at, known ? " " : "",
                                 known ? (int)second.size : 0, second.at,
                                 known ? "; only the first column, the key, has it"
-                                      : "; a column is: name [type]"));
+                                      : "; a column is: name [type], and the key's may "
+                                        "be PRIMARY KEY NOT NULL"));
         }
         t = next_token(&at);
     }

@@ -59,7 +59,8 @@ static int file_problem(transfer *at)
         return SQLITE_NOMEM;
     }
     if (at->file_status == LKV_MISUSE && !at->file.replace) {
-        advice = "; to overwrite an exported index give 'replace' as third argument";
+        advice = "; with 'replace' as third argument an exported index "
+                 "is overwritten, and nothing else";
     }
     if (err->os_errno != 0) {
         lkv_os_posix.shared->why(NULL, err->os_errno, why, sizeof(why));

@@ -32,7 +32,9 @@ static int take_name(sqlite3 *db, sqlite3_value *argument, lkv_posix_options *op
     if (sqlite3_value_type(argument) != SQLITE_TEXT || *name == 0 ||
         strlen(name) != (size_t)sqlite3_value_bytes(argument)) {
         return lkv_option_refuse(
-            text, sqlite3_mprintf("litekv: \"%w\": that is no path", name));
+            text, sqlite3_mprintf("litekv: \"%w\": that is no path; give that of a "
+                                  "store, or 'shm:/name'",
+                                  name));
     }
     options->shared_memory = strncmp(name, SHARED, sizeof(SHARED) - 1) == 0;
     if (options->shared_memory) {

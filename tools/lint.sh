@@ -220,6 +220,9 @@ amalgamation() {
             -Wno-unused-function -Werror -shared -Wl,-z,defs "$build/lint-gcc/litekv.c" -lz \
             -o "$scratch/one-$compiler.so"
     done
+    # As a part of an application, with the least of SQLite.
+    gcc -std=c11 -O1 -DSQLITE_CORE -DSQLITE_OMIT_UTF16 -Wall -Wextra -Wno-unused-function \
+        -Werror -c "$build/lint-gcc/litekv.c" -o "$scratch/one.o"
 }
 
 # --- sizes and words ------------------------------------------------------------------

@@ -332,7 +332,8 @@ static const bad refused[] = {
      "litekv: option \"cache\": \"99999999999999999999\" is not a number of KiB; give "
      "one from 0 to 2147483647"},
     {{"k TEXT UNIQUE"},
-     "litekv: column \"k\": UNIQUE is not supported; a column is: name [type]"},
+     "litekv: column \"k\": UNIQUE is not supported; a column is: name [type], and the "
+     "key's may be PRIMARY KEY NOT NULL"},
     {{"k", "v TEXT NOT NULL"},
      "litekv: column \"v\": NOT NULL is not supported; only the first column, the key, "
      "has it"},
@@ -340,22 +341,32 @@ static const bad refused[] = {
      "litekv: column \"v\": PRIMARY KEY is not supported; only the first column, the "
      "key, has it"},
     {{"k PRIMARY"},
-     "litekv: column \"k\": PRIMARY is not supported; a column is: name [type]"},
-    {{"k NOT"}, "litekv: column \"k\": NOT is not supported; a column is: name [type]"},
+     "litekv: column \"k\": PRIMARY is not supported; a column is: name [type], and "
+     "the key's may be PRIMARY KEY NOT NULL"},
+    {{"k NOT"},
+     "litekv: column \"k\": NOT is not supported; a column is: name [type], and the "
+     "key's may be PRIMARY KEY NOT NULL"},
     {{"k NULL"},
-     "litekv: column \"k\": NULL is not supported; a column is: name [type]"},
+     "litekv: column \"k\": NULL is not supported; a column is: name [type], and the "
+     "key's may be PRIMARY KEY NOT NULL"},
     {{"k INT PRIMARY KEY AUTOINCREMENT"},
-     "litekv: column \"k\": AUTOINCREMENT is not supported; a column is: name [type]"},
+     "litekv: column \"k\": AUTOINCREMENT is not supported; a column is: name [type], "
+     "and the key's may be PRIMARY KEY NOT NULL"},
     {{"k PRIMARY KEY DESC"},
-     "litekv: column \"k\": DESC is not supported; a column is: name [type]"},
+     "litekv: column \"k\": DESC is not supported; a column is: name [type], and the "
+     "key's may be PRIMARY KEY NOT NULL"},
     {{"k TEXT COLLATE NOCASE"},
-     "litekv: column \"k\": COLLATE is not supported; a column is: name [type]"},
+     "litekv: column \"k\": COLLATE is not supported; a column is: name [type], and "
+     "the key's may be PRIMARY KEY NOT NULL"},
     {{"k", "v DEFAULT 5"},
-     "litekv: column \"v\": DEFAULT is not supported; a column is: name [type]"},
+     "litekv: column \"v\": DEFAULT is not supported; a column is: name [type], and "
+     "the key's may be PRIMARY KEY NOT NULL"},
     {{"k", "v AS (k)"},
-     "litekv: column \"v\": AS is not supported; a column is: name [type]"},
+     "litekv: column \"v\": AS is not supported; a column is: name [type], and the "
+     "key's may be PRIMARY KEY NOT NULL"},
     {{"k", "v HIDDEN"},
-     "litekv: column \"v\": HIDDEN is not supported; a column is: name [type]"},
+     "litekv: column \"v\": HIDDEN is not supported; a column is: name [type], and the "
+     "key's may be PRIMARY KEY NOT NULL"},
     {{"k", "PRIMARY KEY(k)"},
      "litekv: PRIMARY KEY is not supported; an argument is: name [type], or: "
      "option = value"},
@@ -368,13 +379,24 @@ static const bad refused[] = {
     {{"k", "FOREIGN KEY (k) REFERENCES t"},
      "litekv: FOREIGN KEY is not supported; an argument is: name [type], or: "
      "option = value"},
-    {{"k TEXT; DROP"}, "litekv: column \"k\": unexpected ;; a column is: name [type]"},
-    {{"k TEXT)"}, "litekv: column \"k\": unexpected ); a column is: name [type]"},
+    {{"k TEXT; DROP"},
+     "litekv: column \"k\": unexpected ;; a column is: name [type], and the key's may "
+     "be PRIMARY KEY NOT NULL"},
+    {{"k TEXT)"},
+     "litekv: column \"k\": unexpected ); a column is: name [type], and the key's may "
+     "be PRIMARY KEY NOT NULL"},
     {{"k", "v \"x Hidden y\""},
-     "litekv: column \"v\": unexpected \"x Hidden y\"; a column is: name [type]"},
-    {{"k", "v INT, w"}, "litekv: column \"v\": unexpected ,; a column is: name [type]"},
-    {{"k 'open"}, "litekv: column \"k\": unexpected 'open; a column is: name [type]"},
-    {{"[d]]"}, "litekv: column \"d\": unexpected ]; a column is: name [type]"},
+     "litekv: column \"v\": unexpected \"x Hidden y\"; a column is: name [type], and "
+     "the key's may be PRIMARY KEY NOT NULL"},
+    {{"k", "v INT, w"},
+     "litekv: column \"v\": unexpected ,; a column is: name [type], and the key's may "
+     "be PRIMARY KEY NOT NULL"},
+    {{"k 'open"},
+     "litekv: column \"k\": unexpected 'open; a column is: name [type], and the key's "
+     "may be PRIMARY KEY NOT NULL"},
+    {{"[d]]"},
+     "litekv: column \"d\": unexpected ]; a column is: name [type], and the key's may "
+     "be PRIMARY KEY NOT NULL"},
 };
 
 static void what_is_refused(void)

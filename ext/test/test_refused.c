@@ -279,7 +279,7 @@ static void exported(void)
     CHECK(access(path, F_OK) != 0);
     sqlite3_progress_handler(db, 1, appear, NULL);
     FAIL(db, "SELECT litekv_export_index('kv', 'refused.idx')", SQLITE_ERROR,
-         "give 'replace'");
+         "with 'replace'");
     sqlite3_progress_handler(db, 0, NULL, NULL);
     CHECK(unlink(path) == 0);
     shortened(db);
