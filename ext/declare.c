@@ -175,6 +175,8 @@ static int check_name(const lkv_declaration *declaration, const char *name,
     return SQLITE_OK;
 }
 
+#define A_COLUMN "; a column is: name [type], and the key's may be PRIMARY KEY NOT NULL"
+
 /* What follows a column's type. */
 static int read_constraints(const char *name, int first, const char *at, char **text)
 {
@@ -190,8 +192,7 @@ static int read_constraints(const char *name, int first, const char *at, char **
                                 name, (int)t.size, t.at, known ? " " : "",
                                 known ? (int)second.size : 0, second.at,
                                 known ? "; only the first column, the key, has it"
-                                      : "; a column is: name [type], and the key's may "
-                                        "be PRIMARY KEY NOT NULL"));
+                                      : A_COLUMN));
         }
         t = next_token(&at);
     }
@@ -272,8 +273,7 @@ static int read_column(lkv_declaration *declaration, token first, const char *at
         depth -= t.kind == SIGN && *t.at == ')' ? 1 : 0;
         if (rc == SQLITE_OK && (depth < 0 || !is_in_a_type(t, depth))) {
             rc = lkv_option_refuse(
-                text, sqlite3_mprintf("litekv: column \"%s\": unexpected %.*s; a "
-                                      "column is: name [type]",
+                text, sqlite3_mprintf("litekv: column \"%s\": unexpected %.*s" A_COLUMN,
                                       name, (int)t.size, t.at));
         }
         type = type == NULL ? t.at : type;
