@@ -509,7 +509,6 @@ int lkv_cursor_tag(lkv_cursor *cursor, unsigned *tag, lkv_error *err)
 static int value_in_base(const lkv_cursor *cursor, lkv_bytes *value)
 {
     lkv_bytes record;
-    size_t skip;
 
     if (cursor->state != LKV_CURSOR_ON || cursor->best != 0 ||
         lkv_base_place(&cursor->base).loc != cursor->place.loc) {
@@ -519,8 +518,7 @@ static int value_in_base(const lkv_cursor *cursor, lkv_bytes *value)
     if (record.size == 0) {
         return 0;
     }
-    skip = LKV_RECORD_HEADER + lkv_base_key(&cursor->base).size + LKV_MOVED_SIZE;
-    *value = (lkv_bytes){(const uint8_t *)record.data + skip, record.size - skip};
+    *value = lkv_format_moved_value(record, lkv_base_key(&cursor->base).size);
     return 1;
 }
 

@@ -158,6 +158,11 @@ int lkv_format_has_type(const uint8_t *at)
     return known_type(at[4], &why) == LKV_OK;
 }
 
+int lkv_format_looks_commit(const uint8_t *at)
+{
+    return at[4] == LKV_KIND_COMMIT && lkv_format_claimed(at) == LKV_COMMIT_SIZE;
+}
+
 int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *record, size_t *need,
                      const char **why)
 {

@@ -212,6 +212,19 @@ static inline size_t lkv_format_size(lkv_bytes key, lkv_bytes value)
     return LKV_RECORD_HEADER + key.size + value.size;
 }
 
+/* Where the key stands in the bytes of a record. */
+static inline const uint8_t *lkv_format_key(const uint8_t *record)
+{
+    return record + LKV_RECORD_HEADER;
+}
+
+/* The value in the bytes of a whole record in the long form. */
+static inline lkv_bytes lkv_format_moved_value(lkv_bytes record, size_t key_size)
+{
+    size_t skip = LKV_RECORD_HEADER + key_size + LKV_MOVED_SIZE;
+    return (lkv_bytes){(const uint8_t *)record.data + skip, record.size - skip};
+}
+
 /* Bytes of a record in its plain form. */
 static inline uint32_t lkv_format_plain(const lkv_record *record)
 {
@@ -239,9 +252,10 @@ LKV_MUST_CHECK int lkv_format_shape(const uint8_t *at, size_t have, lkv_record *
 
 /* For who looks for records among damaged bytes, of which LKV_RECORD_HEADER are at
  * `at`: bytes that a record would take by its lengths; whether it would be of a type
- * that there is. */
+ * that there is; whether by both it would be a commit. */
 uint64_t lkv_format_claimed(const uint8_t *at);
 int lkv_format_has_type(const uint8_t *at);
+int lkv_format_looks_commit(const uint8_t *at);
 
 /* Writes a seal record of LKV_SEAL_SIZE bytes, and reads the value of one. */
 void lkv_format_seal(uint8_t *out, const lkv_seal_record *seal);

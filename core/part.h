@@ -74,8 +74,8 @@ LKV_MUST_CHECK int lkv_base_prev(lkv_base_cursor *cursor, lkv_error *err);
 static inline lkv_bytes lkv_base_key(const lkv_base_cursor *cursor)
 {
     const lkv_base_item *item = &cursor->items[cursor->at];
-    size_t skip = cursor->is_long ? 0 : LKV_RECORD_HEADER;
-    return (lkv_bytes){cursor->bytes.bytes + item->at + skip, item->key_size};
+    const uint8_t *at = cursor->bytes.bytes + item->at;
+    return (lkv_bytes){cursor->is_long ? at : lkv_format_key(at), item->key_size};
 }
 
 static inline lkv_place lkv_base_place(const lkv_base_cursor *cursor)

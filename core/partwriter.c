@@ -184,7 +184,7 @@ static int goes_on(const lkv_part_writer *writer)
 int lkv_part_writer_index(lkv_part_writer *writer, const uint8_t *record, size_t size,
                           size_t key_size, unsigned tag, lkv_error *err)
 {
-    lkv_bytes key = {record + LKV_RECORD_HEADER, key_size};
+    lkv_bytes key = {lkv_format_key(record), key_size};
     int is_long = size > LKV_CHUNK_MAX;
     int rc = LKV_OK;
 

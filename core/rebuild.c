@@ -173,7 +173,7 @@ static int index_records(lkv_part_scan *scan, lkv_part_writer *writer, lkv_error
     int rc;
 
     while ((rc = lkv_part_scan_next(scan, &record, &loc, err)) == LKV_OK) {
-        size_t size = LKV_RECORD_HEADER + record.key.size;
+        size_t size = lkv_format_size(record.key, (lkv_bytes){NULL, 0});
         const uint8_t *bytes = (const uint8_t *)scan->view.data - record.size;
         uint32_t blocks = writer->part.blocks;
         rc = lkv_buffer_reserve(&copy, os, size);

@@ -332,7 +332,7 @@ int lkv_expected_place(void *expected, lkv_bytes key, lkv_place place, const cha
 
     *why = "a location is not in the log";
     if (segment == NULL || offset < LKV_SEGMENT_HEADER ||
-        place.size < LKV_RECORD_HEADER + key.size) {
+        place.size < lkv_format_size(key, (lkv_bytes){NULL, 0})) {
         return LKV_CORRUPT;
     }
     i = (size_t)(segment - log->segments);

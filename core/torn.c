@@ -45,8 +45,8 @@ static int vouches(const uint8_t *at, const lkv_end *end, uint64_t place,
     const char *why;
     size_t need;
 
-    /* Its length before its checksum: any bytes may claim to be long. */
-    return at[4] == LKV_KIND_COMMIT && lkv_format_claimed(at) == LKV_COMMIT_SIZE &&
+    /* First, for a checksum is of all that the bytes claim to be. */
+    return lkv_format_looks_commit(at) &&
            lkv_format_parse(at, LKV_COMMIT_SIZE, &record, &need, &why) == LKV_OK &&
            lkv_format_parse_commit(&record, &commit) == LKV_OK &&
            commit.revision > end->revision && commit.synced_end > logical &&

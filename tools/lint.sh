@@ -168,6 +168,12 @@ LAYERS
     done
 }
 
+only_format_knows_records() {
+    grep -nE '\+ *LKV_RECORD_HEADER|LKV_RECORD_HEADER *\+|\[4\] *[!=]= *LKV_KIND' core/*.[ch] ext/*.[ch] |
+        grep -v '^core/format\.[ch]:'
+    return 0
+}
+
 ext_includes_the_public_headers() {
     for file in ext/*.[ch]; do
         [ -e "$file" ] || continue
@@ -308,6 +314,7 @@ scripts_parse() {
 check "format of the sources" formatting
 check "core knows no SQLite" core_knows_no_sqlite
 check "core includes downward" core_includes_downward
+check "only format.c and format.h know where things stand in a record" only_format_knows_records
 check "ext includes the public headers of core" ext_includes_the_public_headers
 check "files of at most 600 lines" file_sizes
 check "functions of at most 80 lines" function_sizes
