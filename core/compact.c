@@ -5,22 +5,7 @@
 
 #include <string.h>
 
-/* There may be no `outs` at all. */
-#define COPY(to, from, count)                                                          \
-    ((count) == 0 ? (void)0 : (void)memcpy(to, from, (size_t)(count) * sizeof(*(from))))
-
 /* The list */
-
-/* Parts that leave the list become garbage. */
-static void leave(const lkv_compaction *compaction, const lkv_part *part,
-                  uint32_t count, lkv_gone *out)
-{
-    uint32_t block = compaction->log->storage->block;
-    for (; count > 0; count--, part++) {
-        *out++ = (lkv_gone){part->number, (part->size + block - 1) / block};
-        *out++ = (lkv_gone){part->index, part->blocks};
-    }
-}
 
 /* A list with the pass as it stands: `installs` puts the finished parts among the
  * others, in the place of those whose keys were gone past; no part is open then. */
@@ -47,22 +32,26 @@ static lkv_runs *next_list(const lkv_compaction *compaction, int installs)
         return NULL;
     }
     to = runs->part;
-    COPY(to, old->part, next);
+    LKV_RUNS_COPY(to, old->part, next);
     if (installs) {
-        COPY(to + next, compaction->outs, outs);
-        COPY(to + next + outs, old->part + next + replaced,
-             old->parts - next - replaced);
+        LKV_RUNS_COPY(to + next, compaction->outs, outs);
+        LKV_RUNS_COPY(to + next + outs, old->part + next + replaced,
+                      old->parts - next - replaced);
     } else {
-        COPY(to + next, old->part + next, old->parts - next);
-        COPY(runs->out, compaction->outs, outs);
+        LKV_RUNS_COPY(to + next, old->part + next, old->parts - next);
+        LKV_RUNS_COPY(runs->out, compaction->outs, outs);
     }
     if (open) {
         runs->out[like.pass.out - 1] = compaction->writer.part;
     }
-    COPY(runs->run, old->run, old->count);
-    COPY(runs->merge, old->merge, old->merges);
-    COPY(runs->garbage, old->garbage, old->gone);
-    leave(compaction, old->part + next, replaced, runs->garbage + old->gone);
+    LKV_RUNS_COPY(runs->run, old->run, old->count);
+    LKV_RUNS_COPY(runs->merge, old->merge, old->merges);
+    LKV_RUNS_COPY(runs->garbage, old->garbage, old->gone);
+    runs->gone = old->gone;
+    for (uint32_t i = 0; i < replaced; i++) {
+        lkv_runs_add_gone_part(runs, &old->part[next + i],
+                               compaction->log->storage->block);
+    }
     return runs;
 }
 
@@ -94,27 +83,14 @@ static void forget(lkv_compaction *compaction)
 
 /* Writing */
 
-static int begin_part(lkv_compaction *compaction)
+static int begin_part(lkv_compaction *compaction, lkv_error *err)
 {
-    lkv_log *log = compaction->log;
-    lkv_segment_header header = {.number = compaction->next_part,
-                                 .kind = 1,
-                                 .base = compaction->pass.to,
+    lkv_segment_header header = {.base = compaction->pass.to,
                                  .chain_before = compaction->chain,
                                  .revision_before = compaction->revision};
-    int rc;
-
-    if (compaction->next_part >= LKV_RUN_FIRST || compaction->next_run > LKV_RUN_LAST) {
-        return LKV_TOO_BIG;
-    }
-    memcpy(header.store_id, log->at.store_id, LKV_ID_SIZE);
-    rc = lkv_part_writer_begin(&compaction->writer, log->storage, log->os, &header,
-                               compaction->next_run);
-    if (rc == LKV_OK) {
-        compaction->next_part++;
-        compaction->next_run++;
-        compaction->writing = 1;
-    }
+    int rc = lkv_part_writer_next(&compaction->writer, compaction->log, &header,
+                                  &compaction->next_part, &compaction->next_run, err);
+    compaction->writing |= rc == LKV_OK;
     return rc;
 }
 
@@ -150,7 +126,7 @@ static int make_room(lkv_compaction *compaction, size_t size, uint8_t **out,
         rc = end_part(compaction, err);
     }
     if (rc == LKV_OK && !compaction->writing) {
-        rc = begin_part(compaction);
+        rc = begin_part(compaction, err);
     }
     if (rc == LKV_OK) {
         *out = lkv_part_writer_room(&compaction->writer, size);
@@ -303,7 +279,6 @@ static int finish(lkv_compaction *compaction, lkv_error *err)
     lkv_runs like, *runs;
     size_t first = log->first;
     uint32_t count = 0;
-    lkv_gone *gone;
     int rc = install(compaction, err);
 
     if (rc != LKV_OK) {
@@ -324,18 +299,18 @@ static int finish(lkv_compaction *compaction, lkv_error *err)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
-    COPY(runs->part, old->part, old->parts);
-    COPY(runs->run, old->run + count, like.count);
-    COPY(runs->merge, old->merge, old->merges);
-    COPY(runs->garbage, old->garbage, old->gone);
-    gone = runs->garbage + old->gone;
+    LKV_RUNS_COPY(runs->part, old->part, old->parts);
+    LKV_RUNS_COPY(runs->run, old->run + count, like.count);
+    LKV_RUNS_COPY(runs->merge, old->merge, old->merges);
+    LKV_RUNS_COPY(runs->garbage, old->garbage, old->gone);
+    runs->gone = old->gone;
     for (uint32_t i = 0; i < count; i++) {
-        *gone++ = (lkv_gone){old->run[i].number, old->run[i].blocks};
+        lkv_runs_add_gone(runs, old->run[i].number, old->run[i].blocks);
     }
     for (; log->first < first; log->first++) {
         const lkv_segment *segment = &log->segments[log->first];
-        uint32_t block = log->storage->block;
-        *gone++ = (lkv_gone){segment->number, (segment->size + block - 1) / block};
+        lkv_runs_add_gone(runs, segment->number,
+                          lkv_blocks_of(segment->size, log->storage->block));
     }
     take_list(compaction, runs);
     return LKV_OK;

@@ -10,9 +10,6 @@
 
 #include <string.h>
 
-#define COPY(to, from, count)                                                          \
-    ((count) == 0 ? (void)0 : (void)memcpy(to, from, (size_t)(count) * sizeof(*(from))))
-
 /* A segment of its own for what comes, behind a commit of at least that revision. */
 static int close_log(lkv_log *log, uint64_t revision, lkv_error *err)
 {
@@ -74,24 +71,12 @@ int lkv_content_begin(lkv_content *content, lkv_store *store, uint64_t revision,
 static int begin_part(lkv_content *content, lkv_error *err)
 {
     lkv_log *log = &content->store->log;
-    lkv_segment_header header = {.number = content->next_part,
-                                 .kind = 1,
-                                 .base = lkv_log_end(log),
+    lkv_segment_header header = {.base = lkv_log_end(log),
                                  .chain_before = log->at.chain,
                                  .revision_before = log->at.revision};
-    int rc;
-
-    if (content->next_part >= LKV_RUN_FIRST || content->next_run > LKV_RUN_LAST) {
-        return lkv_log_error(err, LKV_TOO_BIG, "there are no part numbers left");
-    }
-    memcpy(header.store_id, log->at.store_id, LKV_ID_SIZE);
-    rc = lkv_part_writer_begin(&content->writer, log->storage, log->os, &header,
-                               content->next_run);
-    if (rc == LKV_OK) {
-        content->next_part++;
-        content->next_run++;
-        content->writing = 1;
-    }
+    int rc = lkv_part_writer_next(&content->writer, log, &header, &content->next_part,
+                                  &content->next_run, err);
+    content->writing |= rc == LKV_OK;
     return rc;
 }
 
@@ -145,15 +130,6 @@ int lkv_content_add(lkv_content *content, const uint8_t *bytes,
                                  record->tag, err);
 }
 
-static lkv_gone *add_gone(lkv_gone *gone, uint32_t number, uint64_t bytes,
-                          uint32_t block)
-{
-    if (bytes > 0) {
-        *gone++ = (lkv_gone){number, (uint32_t)((bytes + block - 1) / block)};
-    }
-    return gone;
-}
-
 /* The parts, and all that was before to be removed. NULL without memory. */
 static lkv_runs *make_list(const lkv_content *content)
 {
@@ -163,7 +139,6 @@ static lkv_runs *make_list(const lkv_content *content)
     uint32_t runs = old->count + old->merges;
     size_t last = log->count - 1;
     lkv_runs like = *old, *list;
-    lkv_gone *gone;
 
     like.parts = (uint32_t)(content->parts.size / sizeof(lkv_part));
     like.count = like.merges = 0;
@@ -175,22 +150,20 @@ static lkv_runs *make_list(const lkv_content *content)
     if (list == NULL) {
         return NULL;
     }
-    COPY(list->part, (const lkv_part *)(const void *)content->parts.bytes, like.parts);
-    COPY(list->garbage, old->garbage, old->gone);
-    gone = list->garbage + old->gone;
+    LKV_RUNS_COPY(list->part, (const lkv_part *)(const void *)content->parts.bytes,
+                  like.parts);
+    LKV_RUNS_COPY(list->garbage, old->garbage, old->gone);
+    list->gone = old->gone;
     for (uint32_t i = 0; i < runs; i++) { /* the merges follow */
-        gone = add_gone(gone, old->run[i].number, (uint64_t)old->run[i].blocks * block,
-                        block);
+        lkv_runs_add_gone(list, old->run[i].number, old->run[i].blocks);
     }
     for (uint32_t i = 0; i < parts; i++) { /* what a pass wrote follows */
-        const lkv_part *part = &old->part[i];
-        gone = add_gone(gone, part->number, part->size, block);
-        gone = add_gone(gone, part->index, (uint64_t)part->blocks * block, block);
+        lkv_runs_add_gone_part(list, &old->part[i], block);
     }
     for (size_t i = log->first; i < last; i++) {
-        gone = add_gone(gone, log->segments[i].number, log->segments[i].size, block);
+        lkv_runs_add_gone(list, log->segments[i].number,
+                          lkv_blocks_of(log->segments[i].size, block));
     }
-    list->gone = (uint32_t)(gone - list->garbage);
     return list;
 }
 

@@ -9,9 +9,6 @@
 
 #include <string.h>
 
-#define COPY(to, from, count) memcpy(to, from, (size_t)(count) * sizeof(*(from)))
-
-/* A copy of the list with room for so many more or fewer; the rest is the caller's. */
 static uint32_t less(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -27,10 +24,10 @@ lkv_runs *lkv_flush_copy(const lkv_store *store, uint32_t count, uint32_t merges
     like.gone = gone;
     runs = lkv_runs_new(store->log.os, &like);
     if (runs != NULL) {
-        COPY(runs->part, old->part, old->parts + old->pass.out);
-        COPY(runs->run, old->run, less(count, old->count));
-        COPY(runs->merge, old->merge, less(merges, old->merges));
-        COPY(runs->garbage, old->garbage, less(gone, old->gone));
+        LKV_RUNS_COPY(runs->part, old->part, old->parts + old->pass.out);
+        LKV_RUNS_COPY(runs->run, old->run, less(count, old->count));
+        LKV_RUNS_COPY(runs->merge, old->merge, less(merges, old->merges));
+        LKV_RUNS_COPY(runs->garbage, old->garbage, less(gone, old->gone));
     }
     return runs;
 }
@@ -122,8 +119,8 @@ static int start_merge(lkv_store *store, uint32_t first, uint32_t count)
          i++) {
         *entry++ = old->merge[i];
     }
-    COPY(entry + 1, old->merge + (entry - runs->merge),
-         old->merges - (uint32_t)(entry - runs->merge));
+    LKV_RUNS_COPY(entry + 1, old->merge + (entry - runs->merge),
+                  old->merges - (uint32_t)(entry - runs->merge));
     memset(entry, 0, sizeof(*entry));
     entry->number = runs->next_run++;
     entry->from = old->run[first].from;
@@ -174,8 +171,8 @@ static int end_merge(lkv_store *store, uint32_t i, const lkv_run *output,
             placed = 1;
         }
     }
-    COPY(runs->merge, old->merge, i);
-    COPY(runs->merge + i, old->merge + i + 1, old->merges - i - 1);
+    LKV_RUNS_COPY(runs->merge, old->merge, i);
+    LKV_RUNS_COPY(runs->merge + i, old->merge + i + 1, old->merges - i - 1);
     lkv_store_before_move(store);
     lkv_log_set_runs(&store->log, runs);
     return LKV_OK;

@@ -120,6 +120,11 @@ LKV_MUST_CHECK int lkv_part_writer_begin(lkv_part_writer *writer, lkv_storage *s
                                          const lkv_os *os,
                                          const lkv_segment_header *header,
                                          uint32_t index);
+/* A new part that takes in the log up to `base`, of the revision and chain there, with
+ * the numbers at `*part` and `*run`, which go on. LKV_TOO_BIG: there are none left. */
+LKV_MUST_CHECK int lkv_part_writer_next(lkv_part_writer *writer, lkv_log *log,
+                                        const lkv_segment_header *like, uint32_t *part,
+                                        uint32_t *run, lkv_error *err);
 /* Takes up one that was paused, `part` as it was then. Errors: LKV_CORRUPT, LKV_NOMEM,
  * the storage's. */
 LKV_MUST_CHECK int lkv_part_writer_resume(lkv_part_writer *writer, lkv_log *log,

@@ -42,6 +42,27 @@ int lkv_part_writer_begin(lkv_part_writer *writer, lkv_storage *storage,
     return LKV_OK;
 }
 
+int lkv_part_writer_next(lkv_part_writer *writer, lkv_log *log,
+                         const lkv_segment_header *like, uint32_t *part, uint32_t *run,
+                         lkv_error *err)
+{
+    lkv_segment_header header = *like;
+    int rc;
+
+    if (*part >= LKV_RUN_FIRST || *run > LKV_RUN_LAST) {
+        return lkv_log_error(err, LKV_TOO_BIG, "there are no part numbers left");
+    }
+    header.number = *part;
+    header.kind = 1;
+    memcpy(header.store_id, log->at.store_id, LKV_ID_SIZE);
+    rc = lkv_part_writer_begin(writer, log->storage, log->os, &header, *run);
+    if (rc == LKV_OK) {
+        ++*part;
+        ++*run;
+    }
+    return rc;
+}
+
 void lkv_part_writer_free(lkv_part_writer *writer)
 {
     if (writer->os != NULL) {

@@ -14,8 +14,6 @@
 
 #define ASK_EVERY 1024u /* keys, whether to go on */
 
-#define COPY(to, from, count) memcpy(to, from, (size_t)(count) * sizeof(*(from)))
-
 void lkv_before_take(lkv_before *before, lkv_store *store)
 {
     before->runs = lkv_runs_hold(store->log.runs);
@@ -47,20 +45,11 @@ int lkv_before_end(lkv_before *before, lkv_store *store, int rc)
     return rc;
 }
 
-static lkv_gone *add_gone(lkv_gone *gone, uint32_t number, uint32_t blocks)
-{
-    if (blocks > 0) {
-        *gone++ = (lkv_gone){number, blocks};
-    }
-    return gone;
-}
-
 lkv_runs *lkv_reindex_list(const lkv_store *store, uint32_t count)
 {
     const lkv_runs *old = store->log.runs;
     uint32_t block = store->log.storage->block;
     lkv_runs like = *old, *runs;
-    lkv_gone *gone;
 
     like.count = count;
     like.merges = 0;
@@ -70,21 +59,18 @@ lkv_runs *lkv_reindex_list(const lkv_store *store, uint32_t count)
     if (runs == NULL) {
         return NULL;
     }
-    COPY(runs->part, old->part, old->parts);
-    COPY(runs->garbage, old->garbage, old->gone);
-    gone = runs->garbage + old->gone;
+    LKV_RUNS_COPY(runs->part, old->part, old->parts);
+    LKV_RUNS_COPY(runs->garbage, old->garbage, old->gone);
+    runs->gone = old->gone;
     for (uint32_t i = 0; i < old->count + old->merges; i++) { /* the merges follow */
-        gone = add_gone(gone, old->run[i].number, old->run[i].blocks);
+        lkv_runs_add_gone(runs, old->run[i].number, old->run[i].blocks);
     }
     for (uint32_t i = 0; i < old->parts; i++) {
-        gone = add_gone(gone, old->part[i].index, old->part[i].blocks);
+        lkv_runs_add_gone(runs, old->part[i].index, old->part[i].blocks);
     }
     for (uint32_t i = 0; i < old->pass.out; i++) {
-        const lkv_part *out = &old->out[i];
-        gone = add_gone(gone, out->number, (out->size + block - 1) / block);
-        gone = add_gone(gone, out->index, out->blocks);
+        lkv_runs_add_gone_part(runs, &old->out[i], block);
     }
-    runs->gone = (uint32_t)(gone - runs->garbage);
     return runs;
 }
 

@@ -37,9 +37,35 @@ static inline lkv_runs *lkv_runs_hold(lkv_runs *runs)
 }
 void lkv_runs_release(const lkv_os *os, lkv_runs *runs); /* NULL does nothing */
 
+/* Entries of such lists; where there are none, `from` may be NULL. */
+#define LKV_RUNS_COPY(to, from, count)                                                 \
+    ((count) == 0 ? (void)0 : (void)memcpy(to, from, (size_t)(count) * sizeof(*(from))))
+
 /* Bytes, written so far, of object `number` among parts, runs and what is being made;
  * 0 when it is not there. */
 uint64_t lkv_runs_bytes(const lkv_runs *runs, uint32_t number, uint32_t block);
+
+/* Puts an object of so many blocks on the list of garbage, where there is room for it.
+ * What has no blocks is not there. */
+static inline void lkv_runs_add_gone(lkv_runs *runs, uint32_t number, uint32_t blocks)
+{
+    if (blocks > 0) {
+        runs->garbage[runs->gone++] = (lkv_gone){number, blocks};
+    }
+}
+
+static inline uint32_t lkv_blocks_of(uint32_t bytes, uint32_t block)
+{
+    return (uint32_t)(((uint64_t)bytes + block - 1) / block);
+}
+
+/* A part and its index. */
+static inline void lkv_runs_add_gone_part(lkv_runs *runs, const lkv_part *part,
+                                          uint32_t block)
+{
+    lkv_runs_add_gone(runs, part->number, lkv_blocks_of(part->size, block));
+    lkv_runs_add_gone(runs, part->index, part->blocks);
+}
 
 /* Whether nothing older than the runs is left, so that a tombstone hides nothing. */
 static inline int lkv_runs_at_bottom(const lkv_runs *runs)

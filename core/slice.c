@@ -26,8 +26,6 @@
 #define REMOVE_BLOCKS 256u /* of garbage, each time at least: 1 MiB */
 #define COMPACT_FROM(store) ((store)->flush_size * 2) /* bytes that no pass took in */
 
-#define COPY(to, from, count) memcpy(to, from, (size_t)(count) * sizeof(*(from)))
-
 /* Garbage */
 
 /* Whether the object was garbage before the transaction began. */
@@ -78,7 +76,7 @@ static int remove_garbage(lkv_store *store, uint64_t blocks, lkv_error *err)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
-    COPY(runs->garbage, old->garbage + whole, old->gone - whole);
+    LKV_RUNS_COPY(runs->garbage, old->garbage + whole, old->gone - whole);
     if (cut > 0) {
         runs->garbage[0].blocks -= cut;
     }
