@@ -240,8 +240,8 @@ LKV_MUST_CHECK int lkv_posix_load_root(lkv_posix *posix, uint64_t generation,
 /* Writes a prepared root into the free slot. */
 LKV_MUST_CHECK int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from,
                                       lkv_error *err);
-/* Writes the published root once more, into the slot that comes free last, and syncs it
- * when it is durable: who reads it may take it for the first one. What fails is let be.
+/* Writes the published root once more, when it is durable, into the slot that comes free
+ * last, and syncs it: who reads it may take it for the first one. What fails is let be.
  */
 void lkv_posix_copy_root(lkv_posix *posix);
 /* The first `keep` prepared commits are published: notes where the roots are now.

@@ -389,31 +389,38 @@ static int free_slot(const lkv_posix *posix)
     return number;
 }
 
+static int put_root(lkv_posix *posix, int number, const lkv_posix_prepared *from,
+                    lkv_error *err)
+{
+    int rc = write_slot(posix, number, from, from->durable, err);
+    if (rc == LKV_OK && from->durable && posix->named) { /* its own name */
+        rc = lkv_posix_sync_all(posix, err);
+        posix->broken |= rc != LKV_OK;
+    }
+    return rc;
+}
+
 void lkv_posix_copy_root(lkv_posix *posix)
 {
     int number = LKV_POSIX_SLOTS - 1 - (posix->slot == LKV_POSIX_SLOTS - 1);
     slot found = {0};
 
     if (lkv_posix_same(posix) == 0 &&
-        read_slot(posix, posix->slot, &found, NULL) == LKV_OK && found.right) {
+        read_slot(posix, posix->slot, &found, NULL) == LKV_OK && found.right &&
+        (found.flags & DURABLE) != 0) {
         lkv_posix_prepared copy = {.end = found.end,
                                    .root = found.bytes,
                                    .root_size = found.size,
-                                   .durable = (found.flags & DURABLE) != 0};
+                                   .durable = 1};
         memmove(found.bytes + LKV_POSIX_SLOT_HEADER, found.bytes, found.size);
-        (void)write_slot(posix, number, &copy, copy.durable, NULL);
+        (void)put_root(posix, number, &copy, NULL);
     }
     lkv_os_free(posix->os, found.bytes);
 }
 
 int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_error *err)
 {
-    int rc = write_slot(posix, free_slot(posix), from, from->durable, err);
-    if (rc == LKV_OK && from->durable && posix->named) { /* its own name */
-        rc = lkv_posix_sync_all(posix, err);
-        posix->broken |= rc != LKV_OK;
-    }
-    return rc;
+    return put_root(posix, free_slot(posix), from, err);
 }
 
 int lkv_posix_took_root(lkv_posix *posix, size_t keep)

@@ -66,6 +66,7 @@ static void first_root(void)
     guest u;
 
     party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    CHECK_INT(lkv_posix_of(u.storage)->named, 0); /* that of its file is synced */
     commit_text(u.store, "a", "1");
     check_copies(&p, &u, "a=1");
     guest_close(&u);
@@ -122,8 +123,42 @@ static void after_compaction(void)
     }
 }
 
+/* With sync=off what was there before is removed as well; but a root that promises
+ * nothing does not take the place of the durable one. */
+static void durable_one_stays(void)
+{
+    char root[] = "root0";
+    lkv_posix *posix;
+    int byte;
+    party p;
+    guest u;
+
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    posix = lkv_posix_of(u.storage);
+    u.storage->segment = 200;
+    for (int i = 0; i < 20 && posix->durable_slot != 1; i++) {
+        commit_text(u.store, "a", "1");
+    }
+    root[4] = (char)('0' + posix->durable_slot);
+    byte = directory_peek(p.path, root, 8 + 16); /* of the generation */
+    lkv_sync_fallback(u.store, LKV_SYNC_OFF);
+    for (int i = 0; i < 6; i++) {
+        uint64_t left = 1;
+        commit_text(u.store, "a", "2");
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+        CHECK_INT(lkv_compact(u.store, UINT64_MAX, &left, &u.err), LKV_OK);
+        prepare_and_commit(u.store);
+        CHECK(posix->slot != posix->durable_slot);
+        CHECK_INT(posix->durable_slot, root[4] - '0');
+        CHECK_INT(directory_peek(p.path, root, 8 + 16), byte);
+    }
+    CHECK_INT(directory_size(p.path, "00000001"), -1);
+    guest_close(&u);
+    party_close(&p);
+}
+
 static const check_case cases[] = {CASE(first_root), CASE(after_a_restart),
-                                   CASE(after_compaction)};
+                                   CASE(after_compaction), CASE(durable_one_stays)};
 
 int main(int argc, char **argv)
 {
