@@ -54,6 +54,7 @@ typedef struct lkv_posix_prepared {
     uint8_t *root; /* room for a slot's header, then the one written with it; or NULL */
     size_t root_size;
     int durable;
+    int copy; /* of the root in another slot */
 } lkv_posix_prepared;
 
 #define LKV_POSIX_HEADS 256u
@@ -240,9 +241,9 @@ LKV_MUST_CHECK int lkv_posix_load_root(lkv_posix *posix, uint64_t generation,
 /* Writes a prepared root into the free slot. */
 LKV_MUST_CHECK int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from,
                                       lkv_error *err);
-/* Writes the published root once more, when it is durable, into the slot that comes free
- * last, and syncs it: who reads it may take it for the first one. What fails is let be.
- */
+/* Writes the published root once more, when it is durable, into the slot that comes
+ * free last. There is no sync, because a power cut leaves the first one; what fails is
+ * let be. */
 void lkv_posix_copy_root(lkv_posix *posix);
 /* The first `keep` prepared commits are published: notes where the roots are now.
  * Whether a durable one is among them. */

@@ -338,8 +338,11 @@ static int note_prepared(lkv_posix *posix, const lkv_end *end)
         posix->prepared_room = room;
     }
     at = &posix->prepared[posix->prepared_count++];
-    *at = (lkv_posix_prepared){*end, posix->new_root, posix->new_root_size,
-                               posix->new_root != NULL && posix->base.durable};
+    *at =
+        (lkv_posix_prepared){.end = *end,
+                             .root = posix->new_root,
+                             .root_size = posix->new_root_size,
+                             .durable = posix->new_root != NULL && posix->base.durable};
     posix->new_root = NULL;
     posix->new_root_size = 0;
     return LKV_OK;

@@ -17,7 +17,8 @@
 #include <string.h>
 
 #define DURABLE 1u
-#define OFF 2u /* written with sync=off: nothing is promised */
+#define OFF 2u  /* written with sync=off: nothing is promised */
+#define COPY 4u /* the second one; while the first is there nobody goes by this one */
 
 typedef struct slot {
     int right, wrong; /* neither: there is none, it was not finished, or taken back */
@@ -105,6 +106,14 @@ static int newer(const lkv_end *a, const lkv_end *b)
                                           : a->revision > b->revision;
 }
 
+/* Which of two slots is gone by. All have to find the same, or each would take for free
+ * what the other goes by. */
+static int counts_more(const slot *a, const slot *b)
+{
+    return newer(&a->end, &b->end) ||
+           (!newer(&b->end, &a->end) && (a->flags & COPY) < (b->flags & COPY));
+}
+
 /* The newest of the slots that have all of `flags`; none that is newer than the one in
  * slot `last`, unless that is -1. -1: none. */
 static int newest(const slot *slots, uint32_t flags, int last)
@@ -113,7 +122,7 @@ static int newest(const slot *slots, uint32_t flags, int last)
     for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
         if (slots[i].right && (slots[i].flags & flags) == flags &&
             (last < 0 || !newer(&slots[i].end, &slots[last].end)) &&
-            (found < 0 || newer(&slots[i].end, &slots[found].end))) {
+            (found < 0 || counts_more(&slots[i], &slots[found]))) {
             found = i;
         }
     }
@@ -123,14 +132,15 @@ static int newest(const slot *slots, uint32_t flags, int last)
 /* Which root counts; -1: none. */
 static int choose(const lkv_posix *posix, const slot *slots, uint64_t generation)
 {
-    int found = newest(slots, 0, -1);
+    int found = generation == 0 ? newest(slots, 0, -1) : -1;
     if (generation != 0) {
         for (int i = 0; i < LKV_POSIX_SLOTS; i++) {
-            if (slots[i].right && slots[i].end.generation == generation) {
-                return i;
+            if (slots[i].right && slots[i].end.generation == generation &&
+                (found < 0 || counts_more(&slots[i], &slots[found]))) {
+                found = i;
             }
         }
-        return -1;
+        return found;
     }
     if (posix->restarted && found >= 0 && (slots[found].flags & OFF) == 0) {
         found = newest(slots, DURABLE, -1);
@@ -310,6 +320,11 @@ int lkv_posix_look_beyond(lkv_posix *posix, const lkv_end *end, lkv_error *err)
 
 /* --- writing -------------------------------------------------------------------- */
 
+static int is_off(const lkv_posix *posix, const lkv_posix_prepared *from)
+{
+    return !from->durable && posix->base.sync == LKV_SYNC_OFF;
+}
+
 /* Writes the root of a commit, or that there is none. A rollback comes here, and must
  * not depend on memory: there is room for the header before each root that is kept. */
 static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *from,
@@ -326,9 +341,9 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
     if (from != NULL) {
         memset(from->root, 0, LKV_POSIX_SLOT_HEADER);
         lkv_format_u32(from->root, (uint32_t)from->root_size);
-        lkv_format_u32(from->root + 4, from->durable                      ? DURABLE
-                                       : posix->base.sync == LKV_SYNC_OFF ? OFF
-                                                                          : 0);
+        lkv_format_u32(from->root + 4, (from->durable ? DURABLE : 0) |
+                                           (from->copy ? COPY : 0) |
+                                           (is_off(posix, from) ? OFF : 0));
         lkv_end_encode(from->root + 8, &from->end);
         bytes = from->root;
         size += from->root_size;
@@ -389,17 +404,6 @@ static int free_slot(const lkv_posix *posix)
     return number;
 }
 
-static int put_root(lkv_posix *posix, int number, const lkv_posix_prepared *from,
-                    lkv_error *err)
-{
-    int rc = write_slot(posix, number, from, from->durable, err);
-    if (rc == LKV_OK && from->durable && posix->named) { /* its own name */
-        rc = lkv_posix_sync_all(posix, err);
-        posix->broken |= rc != LKV_OK;
-    }
-    return rc;
-}
-
 void lkv_posix_copy_root(lkv_posix *posix)
 {
     int number = LKV_POSIX_SLOTS - 1 - (posix->slot == LKV_POSIX_SLOTS - 1);
@@ -407,20 +411,26 @@ void lkv_posix_copy_root(lkv_posix *posix)
 
     if (lkv_posix_same(posix) == 0 &&
         read_slot(posix, posix->slot, &found, NULL) == LKV_OK && found.right &&
-        (found.flags & DURABLE) != 0) {
+        (found.flags & (DURABLE | COPY)) == DURABLE) {
         lkv_posix_prepared copy = {.end = found.end,
                                    .root = found.bytes,
                                    .root_size = found.size,
-                                   .durable = 1};
+                                   .durable = 1,
+                                   .copy = 1};
         memmove(found.bytes + LKV_POSIX_SLOT_HEADER, found.bytes, found.size);
-        (void)put_root(posix, number, &copy, NULL);
+        (void)write_slot(posix, number, &copy, 0, NULL);
     }
     lkv_os_free(posix->os, found.bytes);
 }
 
 int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_error *err)
 {
-    return put_root(posix, free_slot(posix), from, err);
+    int rc = write_slot(posix, free_slot(posix), from, from->durable, err);
+    if (rc == LKV_OK && from->durable && posix->named) { /* its own name */
+        rc = lkv_posix_sync_all(posix, err);
+        posix->broken |= rc != LKV_OK;
+    }
+    return rc;
 }
 
 int lkv_posix_took_root(lkv_posix *posix, size_t keep)

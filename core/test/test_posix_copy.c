@@ -66,7 +66,6 @@ static void first_root(void)
     guest u;
 
     party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
-    CHECK_INT(lkv_posix_of(u.storage)->named, 0); /* that of its file is synced */
     commit_text(u.store, "a", "1");
     check_copies(&p, &u, "a=1");
     guest_close(&u);
@@ -157,8 +156,35 @@ static void durable_one_stays(void)
     party_close(&p);
 }
 
+/* Both are right: whoever opens the store goes by the first one, wherever it stands. */
+static void first_one_counts(void)
+{
+    for (int turned = 0; turned < 2; turned++) {
+        party p;
+        guest u;
+
+        party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+        commit_text(u.store, "a", "1");
+        CHECK_INT(lkv_posix_of(u.storage)->slot, 0);
+        guest_close(&u);
+        CHECK_INT(directory_peek(p.path, "root0", 4), 1);
+        CHECK_INT(directory_peek(p.path, "root2", 4), 1 | 4);
+        if (turned) {
+            directory_poke(p.path, "root0", 4, 1 | 4);
+            directory_poke(p.path, "root2", 4, 1);
+        }
+        guest_open(&u, &p);
+        CHECK_TEXT(guest_seen(&u), "a=1");
+        CHECK_INT(lkv_posix_of(u.storage)->slot, turned ? 2 : 0);
+        CHECK_INT(lkv_posix_of(u.storage)->durable_slot, turned ? 2 : 0);
+        guest_close(&u);
+        party_close(&p);
+    }
+}
+
 static const check_case cases[] = {CASE(first_root), CASE(after_a_restart),
-                                   CASE(after_compaction), CASE(durable_one_stays)};
+                                   CASE(after_compaction), CASE(durable_one_stays),
+                                   CASE(first_one_counts)};
 
 int main(int argc, char **argv)
 {
