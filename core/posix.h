@@ -108,6 +108,7 @@ typedef struct lkv_posix {
     lkv_posix_object *heads[LKV_POSIX_HEADS];
     lkv_posix_object *last; /* found last */
     uint64_t round;
+    int held; /* all that the root of `end` names is here */
     lkv_cache *cache;
     uint8_t *scratch;
     size_t scratch_size;
@@ -242,9 +243,9 @@ LKV_MUST_CHECK int lkv_posix_load_root(lkv_posix *posix, uint64_t generation,
 LKV_MUST_CHECK int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from,
                                       lkv_error *err);
 /* Writes the published root once more, when it is durable, into the slot that comes
- * free last. There is no sync, because a power cut leaves the first one; what fails is
- * let be. */
-void lkv_posix_copy_root(lkv_posix *posix);
+ * free last, whose number is the result. There is no sync, because a power cut leaves
+ * the first one; what fails is let be: -1. */
+int lkv_posix_copy_root(lkv_posix *posix);
 /* The first `keep` prepared commits are published: notes where the roots are now.
  * Whether a durable one is among them. */
 int lkv_posix_took_root(lkv_posix *posix, size_t keep);

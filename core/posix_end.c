@@ -412,8 +412,9 @@ void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end)
         }
     }
     lkv_posix_free_prepared(posix, 0);
-    /* No durable root may name them any more. */
-    if (posix->strays && !posix->broken &&
+    /* No durable root may name them any more, and this handle knows what the newest
+     * does: it has not only asked for the lock, and found no fault in what it read. */
+    if (end->generation != 0 && posix->held && posix->strays && !posix->broken &&
         (took_durable || !lkv_posix_may_come_back(posix))) {
         lkv_posix_remove_strays(posix);
         posix->strays = 0;

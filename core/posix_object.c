@@ -485,6 +485,7 @@ int lkv_posix_hold(lkv_storage *storage, const lkv_held *objects, size_t count,
 {
     lkv_posix *posix = lkv_posix_of(storage);
     posix->round++;
+    posix->held = 0;
     for (size_t i = 0; i < count; i++) {
         int rc = hold_one(posix, &objects[i], err);
         if (rc != LKV_OK) {
@@ -500,5 +501,6 @@ int lkv_posix_hold(lkv_storage *storage, const lkv_held *objects, size_t count,
             }
         }
     }
+    posix->held = 1;
     return LKV_OK;
 }

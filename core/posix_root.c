@@ -404,9 +404,10 @@ static int free_slot(const lkv_posix *posix)
     return number;
 }
 
-void lkv_posix_copy_root(lkv_posix *posix)
+int lkv_posix_copy_root(lkv_posix *posix)
 {
     int number = LKV_POSIX_SLOTS - 1 - (posix->slot == LKV_POSIX_SLOTS - 1);
+    int rc = LKV_ABSENT;
     slot found = {0};
 
     if (lkv_posix_same(posix) == 0 &&
@@ -418,9 +419,10 @@ void lkv_posix_copy_root(lkv_posix *posix)
                                    .durable = 1,
                                    .copy = 1};
         memmove(found.bytes + LKV_POSIX_SLOT_HEADER, found.bytes, found.size);
-        (void)write_slot(posix, number, &copy, 0, NULL);
+        rc = write_slot(posix, number, &copy, 0, NULL);
     }
     lkv_os_free(posix->os, found.bytes);
+    return rc == LKV_OK ? number : -1;
 }
 
 int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_error *err)
@@ -458,7 +460,7 @@ int lkv_posix_took_root(lkv_posix *posix, size_t keep)
             posix->durable_size = 0; /* all is synced with the next one */
         }
         if (alone) {
-            lkv_posix_copy_root(posix);
+            (void)lkv_posix_copy_root(posix);
         }
     }
     return last->durable;
@@ -466,17 +468,17 @@ int lkv_posix_took_root(lkv_posix *posix, size_t keep)
 
 int lkv_posix_blot_others(lkv_posix *posix, lkv_error *err)
 {
+    int copy = posix->durable_slot == posix->slot ? lkv_posix_copy_root(posix) : -1;
     int rc = LKV_OK;
+
     for (int i = 0; i < LKV_POSIX_SLOTS && rc == LKV_OK; i++) {
-        if (i != posix->slot) {
+        if (i != posix->slot && i != copy) {
             rc = write_slot(posix, i, NULL, 1, err);
         }
     }
     if (rc == LKV_OK && posix->durable_slot != posix->slot) {
         posix->durable_slot = -1;
         posix->durable_size = 0;
-    } else if (rc == LKV_OK) {
-        lkv_posix_copy_root(posix);
     }
     return rc;
 }

@@ -124,7 +124,12 @@ static int grow(lkv_posix *posix, lkv_posix_object *object, uint64_t end,
             object->allocated += rc == 0 ? piece : 0;
         }
         if (rc == 0) {
-            rc = posix->os->shared->sync(posix->os->ctx, object->file);
+            int code = posix->os->shared->sync(posix->os->ctx, object->file);
+            if (code != 0) { /* the next one need not tell of it again */
+                posix->broken = 1;
+                return lkv_posix_object_failed(posix, err, code, "sync",
+                                               object->number);
+            }
         }
     }
     return rc == 0 || rc == ENOSPC || rc == EDQUOT
@@ -515,7 +520,7 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes bytes)
             continue;
         }
         if (!copied) {
-            lkv_posix_copy_root(posix);
+            (void)lkv_posix_copy_root(posix);
             copied = 1;
         }
         object = lkv_posix_find(posix, gone.number);
