@@ -234,6 +234,18 @@ static int is_in_a_type(token t, int depth)
            (t.kind == SIGN && *t.at == ',' && depth > 0);
 }
 
+/* Whether SQLite would hide a column for the text of its type, comments included. */
+static int hides(const char *at, size_t size)
+{
+    for (size_t i = 0; i + 6 <= size; i++) {
+        if (sqlite3_strnicmp(at + i, "hidden", 6) == 0 &&
+            (i == 0 || at[i - 1] == ' ') && (i + 6 == size || at[i + 6] == ' ')) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* A constraint where a column should be: by its name, which may be of two words. */
 static int refuse_constraint(token first, const char *at, char **text)
 {
@@ -278,6 +290,13 @@ static int read_column(lkv_declaration *declaration, token first, const char *at
         }
         type = type == NULL ? t.at : type;
         type_end = end;
+    }
+    if (rc == SQLITE_OK && type != NULL && hides(type, (size_t)(type_end - type))) {
+        rc = lkv_option_refuse(
+            text,
+            sqlite3_mprintf("litekv: column \"%s\": a comment in its type has the "
+                            "word hidden",
+                            name));
     }
     if (rc == SQLITE_OK) {
         rc = read_constraints(name, declaration->columns == 0, end, text);

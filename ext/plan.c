@@ -23,7 +23,8 @@ SQLITE_EXTENSION_INIT3
 typedef struct choice { /* the constraint to use for each role, or -1 */
     int equal, in, low, high, pattern, never;
     int any_pattern; /* whether there is one, usable for a range or not */
-    int foreign;     /* foreign_functions(); -1: not asked yet */
+    int derived; /* a lower bound with NOCASE, as SQLite makes it of a LIKE, or -1 */
+    int foreign; /* foreign_functions(); -1: not asked yet */
 } choice;
 
 int lkv_plan_utf16(lkv_table *table)
@@ -101,6 +102,22 @@ static int is_binary(sqlite3_index_info *info, int i)
     return sqlite3_stricmp(sqlite3_vtab_collation(info, i), "BINARY") == 0;
 }
 
+static int is_nocase(sqlite3_index_info *info, int i)
+{
+    return sqlite3_stricmp(sqlite3_vtab_collation(info, i), "NOCASE") == 0;
+}
+
+/* Whether the pattern says which rows there are, and not only which of another table go
+ * with them. Before 3.52 SQLite offers that of ON in an outer join to the table on the
+ * left. The bounds that it makes of a LIKE itself it does not: a plan that asks for one
+ * of these, too, is not asked for where it would be wrong. */
+static int is_of_all_rows(const sqlite3_index_info *info, const choice *best)
+{
+    return sqlite3_libversion_number() >= 3052000 ||
+           (info->aConstraint[best->pattern].op == SQLITE_INDEX_CONSTRAINT_LIKE &&
+            best->derived >= 0);
+}
+
 static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *best)
 {
     const struct sqlite3_index_constraint *at = &info->aConstraint[i];
@@ -125,6 +142,7 @@ static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *
         break;
     case SQLITE_INDEX_CONSTRAINT_GT:
     case SQLITE_INDEX_CONSTRAINT_GE:
+        best->derived = is_nocase(info, i) ? i : best->derived;
         if (is_binary(info, i) && !is_utf16(table)) {
             best->low = i;
         }
@@ -281,7 +299,7 @@ static void use_bounds(const lkv_table *table, sqlite3_index_info *info,
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 {
     lkv_table *table = lkv_table_of(base);
-    choice best = {-1, -1, -1, -1, -1, -1, 0, -1};
+    choice best = {-1, -1, -1, -1, -1, -1, 0, -1, -1};
     int argc = 0, plan = 0;
 
     for (int i = 0; i < info->nConstraint; i++) {
@@ -300,9 +318,12 @@ int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
         (void)sqlite3_vtab_in(info, best.in, 1);
     } else if (best.low >= 0 || best.high >= 0) {
         use_bounds(table, info, &best, &argc, &plan);
-    } else if (best.pattern >= 0) {
+    } else if (best.pattern >= 0 && is_of_all_rows(info, &best)) {
         int like = info->aConstraint[best.pattern].op == SQLITE_INDEX_CONSTRAINT_LIKE;
         use(info, best.pattern, &argc, like ? LKV_PLAN_LIKE : LKV_PLAN_GLOB, &plan);
+        if (best.derived >= 0) { /* its value is not looked at */
+            info->aConstraintUsage[best.derived].argvIndex = ++argc;
+        }
     }
     /* Keys are unique: what comes after the key in ORDER BY changes nothing. */
     if (info->nOrderBy > 0 && info->aOrderBy[0].iColumn == 0 && !is_utf16(table)) {

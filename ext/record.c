@@ -78,7 +78,7 @@ static uint64_t serial_type(const lkv_value *value, size_t *body)
     case SQLITE_TEXT:
     case SQLITE_BLOB:
         *body = value->size;
-        return value->size * 2 + (value->type == SQLITE_TEXT ? 13 : 12);
+        return (uint64_t)value->size * 2 + (value->type == SQLITE_TEXT ? 13 : 12);
     default:
         break;
     }
@@ -96,9 +96,10 @@ static size_t header_size(size_t types)
     return size;
 }
 
-size_t lkv_record_size(const lkv_value *values, int count)
+uint64_t lkv_record_size(const lkv_value *values, int count)
 {
-    size_t types = 0, bodies = 0;
+    size_t types = 0;
+    uint64_t bodies = 0;
     for (int i = 0; i < count; i++) {
         size_t body;
         types += varint_size(serial_type(&values[i], &body));

@@ -211,6 +211,14 @@ static int key_column(scan *at, sqlite3_context *context)
     return SQLITE_OK;
 }
 
+/* Whether an UPDATE keeps the value, and reads it itself when it writes the row. Where
+ * there may be other rows it does not: by then another may stand under the key. */
+static int is_left_alone(const scan *at, sqlite3_context *context)
+{
+    return at->ranges.count == 1 && at->ranges.at[0].point &&
+           sqlite3_vtab_nochange(context);
+}
+
 int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
 {
     scan *at = (scan *)base;
@@ -219,7 +227,7 @@ int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
     if (i == 0) {
         return key_column(at, context);
     }
-    if (i >= at->table->declaration.columns || sqlite3_vtab_nochange(context)) {
+    if (i >= at->table->declaration.columns || is_left_alone(at, context)) {
         return SQLITE_OK; /* the command column is always NULL */
     }
     if (!at->has_value || at->views != lkv_views(at->handle->store)) {

@@ -35,6 +35,7 @@ typedef struct objects_cursor {
     lkv_object *row;
     sqlite3_int64 count, room, at;
     lkv_handle *handle; /* while the rows are gathered */
+    sqlite3_value *table;
 } objects_cursor;
 
 static int connect(sqlite3 *db, void *registry, int argc, const char *const *argv,
@@ -110,8 +111,10 @@ static int open_cursor(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
 
 static int close_cursor(sqlite3_vtab_cursor *base)
 {
-    sqlite3_free(((objects_cursor *)base)->row);
-    sqlite3_free(base);
+    objects_cursor *at = (objects_cursor *)base;
+    sqlite3_value_free(at->table);
+    sqlite3_free(at->row);
+    sqlite3_free(at);
     return SQLITE_OK;
 }
 
@@ -151,6 +154,11 @@ static int filter(sqlite3_vtab_cursor *base, int plan, const char *name, int arg
     (void)name;
     (void)argc;
     at->count = at->at = 0;
+    sqlite3_value_free(at->table);
+    at->table = sqlite3_value_dup(argv[0]);
+    if (at->table == NULL) {
+        return SQLITE_NOMEM;
+    }
     if (of == NULL) {
         return sqlite3_value_type(argv[0]) == SQLITE_NULL ? SQLITE_OK : SQLITE_NOMEM;
     }
@@ -212,6 +220,8 @@ static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
         sqlite3_result_int64(context, (sqlite3_int64)object->records);
     } else if (i == KEYS) {
         sqlite3_result_int64(context, (sqlite3_int64)object->keys);
+    } else if (i == TABLE) {
+        sqlite3_result_value(context, at->table);
     }
     return SQLITE_OK;
 }

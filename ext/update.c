@@ -87,10 +87,12 @@ static int make_record(lkv_table *table, size_t *size)
     int count = table->declaration.columns - 1;
     int limit = sqlite3_limit(table->db, SQLITE_LIMIT_LENGTH, -1);
 
-    *size = lkv_record_size(table->values, count);
-    if (*size + table->key.size > (size_t)limit) {
+    uint64_t wanted = lkv_record_size(table->values, count);
+
+    if (wanted + table->key.size > (uint64_t)limit) {
         return SQLITE_TOOBIG;
     }
+    *size = (size_t)wanted;
     if (*size > table->record_room) {
         uint8_t *moved = sqlite3_realloc64(table->record, *size);
         if (moved == NULL) {

@@ -75,7 +75,7 @@ int lkv_key_decode(const void *data, size_t size, unsigned tag, lkv_value *value
  */
 
 /* Bytes of the record of `count` values. */
-size_t lkv_record_size(const lkv_value *values, int count);
+uint64_t lkv_record_size(const lkv_value *values, int count);
 void lkv_record_write(uint8_t *out, const lkv_value *values, int count);
 /* Value number `i` of a record, borrowing its bytes. SQLITE_CORRUPT_VTAB. */
 int lkv_record_read(const void *record, size_t size, int i, lkv_value *value);

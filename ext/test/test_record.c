@@ -43,7 +43,7 @@ static lkv_value any_value(char *room)
 
 static void write_record(row *r)
 {
-    r->size = lkv_record_size(r->value, r->count);
+    r->size = (size_t)lkv_record_size(r->value, r->count);
     r->bytes = malloc(r->size);
     unit_need(r->bytes != NULL, "no memory");
     lkv_record_write(r->bytes, r->value, r->count);
