@@ -380,11 +380,14 @@ int lkv_buffer_reserve(lkv_buffer *buffer, const lkv_os *os, size_t more)
     size_t want = buffer->size + more;
     size_t room = buffer->room == 0 ? 256 : buffer->room;
     uint8_t *moved;
+    if (want < more) {
+        return LKV_NOMEM;
+    }
     if (want <= buffer->room) {
         return LKV_OK;
     }
     while (room < want) {
-        room *= 2;
+        room = room > SIZE_MAX / 2 ? want : room * 2;
     }
     moved = lkv_os_resize(os, buffer->bytes, room);
     if (moved == NULL) {

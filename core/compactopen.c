@@ -144,6 +144,10 @@ static int position(lkv_compaction *compaction, lkv_error *err)
     }
     lkv_base_init(&at, compaction->log, &last);
     rc = how == LKV_SEEK_GE ? lkv_base_first(&at, err) : lkv_base_last(&at, err);
+    if (rc == LKV_ABSENT) { /* of a part that is listed */
+        lkv_run index = lkv_part_index(last.part);
+        rc = lkv_run_damage(err, &index, 0, "there is no first leaf");
+    }
     if (rc == LKV_OK) {
         rc = how == LKV_SEEK_GE ? seek_all(compaction, lkv_base_key(&at), how, err)
                                 : go_on(compaction, lkv_base_key(&at), err);

@@ -41,7 +41,7 @@ int lkv_journal_reserve(lkv_journal *journal, size_t key_size)
         return LKV_OK;
     }
     while (capacity < want) {
-        capacity *= 2;
+        capacity = capacity > SIZE_MAX / 2 ? want : capacity * 2;
     }
     moved = lkv_os_resize(journal->os, journal->bytes, capacity);
     if (moved == NULL) {

@@ -209,6 +209,9 @@ int lkv_part_writer_index(lkv_part_writer *writer, const uint8_t *record, size_t
     int is_long = size > LKV_CHUNK_MAX;
     int rc = LKV_OK;
 
+    if (size > LKV_SEGMENT_MAX - LKV_SEAL_SIZE - writer->part.size) {
+        return lkv_log_error(err, LKV_TOO_BIG, "the record is longer than a part");
+    }
     if (writer->chunk != 0 &&
         (!goes_on(writer) ||
          size > LKV_CHUNK_MAX - (writer->part.size - writer->chunk))) {

@@ -343,6 +343,7 @@ int lkv_recover(lkv_store *store, lkv_error *err)
 {
     lkv_log *log = &store->log;
     lkv_end end = {0}, own = log->at;
+    uint32_t block = log->storage->block;
     int had = log->known;
     int rc;
 
@@ -353,7 +354,9 @@ int lkv_recover(lkv_store *store, lkv_error *err)
     }
     if (rc == LKV_OK) {
         log->at = end; /* the scan reads up to here */
-        had = had && memcmp(own.store_id, end.store_id, LKV_ID_SIZE) == 0;
+        /* What is kept in memory goes by blocks of that size. */
+        had = had && memcmp(own.store_id, end.store_id, LKV_ID_SIZE) == 0 &&
+              block == log->storage->block;
         rc = catch_up(store, had ? &own : NULL, &end, err);
     }
     if (rc != LKV_OK) {

@@ -87,7 +87,8 @@ static int check_segments(const lkv_segment *segments, uint32_t count, lkv_error
 static int check_runs(const lkv_runs *runs, lkv_error *err)
 {
     uint64_t at = 0;
-    if (runs->next_run < LKV_RUN_FIRST || runs->next_run > LKV_RUN_LAST + 1) {
+    if (runs->next_run < LKV_RUN_FIRST || runs->next_run > LKV_RUN_LAST + 1 ||
+        (uint64_t)runs->count + runs->merges > LKV_RUNS_MOST) {
         return lkv_log_error(err, LKV_CORRUPT, "root: the list of runs is wrong");
     }
     for (uint32_t i = 0; i < runs->count + runs->merges; i++) {

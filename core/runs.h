@@ -11,6 +11,9 @@
 
 #include "format.h"
 
+/* No store comes near to so many, and cursors of that many fit into 32 bits. */
+#define LKV_RUNS_MOST (1u << 20)
+
 typedef struct lkv_runs {
     int references;
     uint32_t parts, count, merges, gone; /* with pass.out, lengths of the lists */

@@ -313,6 +313,9 @@ static int take_record(deserial *in, const uint8_t *at, const lkv_record *record
     lkv_row row = {record->key, record->value, record->tag};
     int rc;
 
+    if (record->size > LKV_SEGMENT_MAX - LKV_SEGMENT_HEADER - LKV_SEAL_SIZE) {
+        return refuse_at(in, err, "the record is longer than a part");
+    }
     if (record->kind != LKV_KIND_PUT || !record->moved) {
         return refuse_at(in, err, "the record does not belong there");
     }

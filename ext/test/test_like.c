@@ -34,12 +34,11 @@ static sqlite3 *open_table(void)
     return db;
 }
 
-static void plan(sqlite3 *db, const char *op, int narrow)
+static void plan(sqlite3 *db, const char *is, int narrow)
 {
-    char *sql =
-        sqlite3_mprintf("EXPLAIN QUERY PLAN SELECT * FROM kv WHERE key %s ?", op);
+    char *sql = sqlite3_mprintf("EXPLAIN QUERY PLAN SELECT * FROM kv WHERE key %s", is);
     char *got = check_result(db, sql);
-    check_that(strstr(got, narrow ? op : "all keys") != NULL, __FILE__, __LINE__,
+    check_that((strstr(got, "all keys") == NULL) == narrow, __FILE__, __LINE__,
                "%s: %s", sql, got);
     sqlite3_free(got);
     sqlite3_free(sql);
@@ -51,12 +50,13 @@ static void sqlites_own(void)
     give(db, "like", 3, ends_match); /* is another one */
     QUERY(db, KEYS "LIKE 'a%'" SORTED, "Ab ab");
     QUERY(db, KEYS "GLOB 'a*'" SORTED, "ab");
-    plan(db, "LIKE", 1);
-    plan(db, "GLOB", 1);
+    plan(db, "LIKE 'a%'", 1);
+    plan(db, "GLOB 'a*'", 1);
     RUN(db, "PRAGMA case_sensitive_like = ON");
     QUERY(db, KEYS "LIKE 'a%'" SORTED, "ab");
-    plan(db, "LIKE", 0);
-    plan(db, "GLOB", 1);
+    /* By bounds of SQLite's own, which are not used where LIKE looks into blobs. */
+    plan(db, "LIKE 'a%'", sqlite3_compileoption_used("LIKE_DOESNT_MATCH_BLOBS"));
+    plan(db, "GLOB 'a*'", 1);
     check_close(db);
 }
 
@@ -67,11 +67,12 @@ static void of_the_application(const char *like, const char *glob, int arguments
     give(db, like, arguments, ends_match);
     QUERY(db, KEYS "LIKE 'a%'" SORTED, "ab ba");
     QUERY(db, KEYS "GLOB 'a*'" SORTED, "ab");
-    plan(db, "LIKE", 0);
-    plan(db, "GLOB", 1);
+    plan(db, "LIKE 'a%'", 0);
+    /* Before 3.52 by bounds, of which the other LIKE makes litekv doubt. */
+    plan(db, "GLOB 'a*'", sqlite3_libversion_number() >= 3052000);
     give(db, glob, arguments, ends_match);
     QUERY(db, KEYS "GLOB 'a*'" SORTED, "ab ba");
-    plan(db, "GLOB", 0);
+    plan(db, "GLOB 'a*'", 0);
     check_close(db);
 }
 
