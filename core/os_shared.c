@@ -232,14 +232,13 @@ static void sleep_ms(void *ctx, unsigned ms)
 static void why(void *ctx, int os_errno, char *out, size_t size)
 {
     char text[128] = "";
-    const char *found = text;
     (void)ctx;
-#ifdef __GLIBC__
-    found = strerror_r(os_errno, text, sizeof(text)); /* not POSIX's */
+#ifdef __GLIBC__ /* not POSIX's */
+    snprintf(out, size, "%s", strerror_r(os_errno, text, sizeof(text)));
 #else
     (void)strerror_r(os_errno, text, sizeof(text));
+    snprintf(out, size, "%s", text);
 #endif
-    snprintf(out, size, "%s", found);
 }
 
 static int boot(void *ctx, uint8_t *out)
