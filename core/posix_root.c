@@ -448,7 +448,8 @@ int lkv_posix_took_root(lkv_posix *posix, size_t keep)
     }
     posix->slot = free_slot(posix);
     posix->base.unsafe = posix->base.sync == LKV_SYNC_OFF;
-    if (last->durable || posix->base.sync == LKV_SYNC_OFF) {
+    /* Broken: what stands in the slot is not known. */
+    if (!posix->broken && (last->durable || posix->base.sync == LKV_SYNC_OFF)) {
         lkv_posix_remove_gone(
             posix, (lkv_bytes){last->root + LKV_POSIX_SLOT_HEADER, last->root_size});
     }

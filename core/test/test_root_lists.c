@@ -250,7 +250,7 @@ static void make_right(lists *l, craft *c)
                          .gone = 2,
                          .next_part = LKV_PART_FIRST + 3,
                          .next_run = LKV_RUN_FIRST + 8,
-                         .tail = {7, 148, 3, c->commit.chain, 0, {{0}}},
+                         .tail = {7, 148, 3, c->commit.chain, 0, {.lane = {0}}},
                          .pass = {84, 1, 1, 1}};
     memcpy(l->root.store_id, c->image.end.store_id, LKV_ID_SIZE);
     lkv_format_chain_start(&l->root.tail.hash, l->root.store_id, c->commit.chain, 252);

@@ -19,7 +19,7 @@ static lkv_runs counts(uint32_t parts, uint32_t outs, uint32_t count, uint32_t m
                       .next_run = 2,
                       .auto_compact = 3,
                       .pass = {4, 5, outs, 6},
-                      .tail = {7, 8, 9, 10, 11, {{12}}},
+                      .tail = {7, 8, 9, 10, 11, {.lane = {12}}},
                       .tail_at = 13};
 }
 
