@@ -394,19 +394,17 @@ int lkv_posix_sync_roots(lkv_posix *posix, lkv_error *err)
     return rc;
 }
 
-/* The slot where neither the published nor the durable root is. */
+/* The slot where neither the published nor the durable root is. They are used in turn,
+ * so that none keeps a root of long ago. */
 static int free_slot(const lkv_posix *posix)
 {
-    int number = 0;
-    while (number == posix->slot || number == posix->durable_slot) {
-        number++;
-    }
-    return number;
+    int number = (posix->slot + 1) % LKV_POSIX_SLOTS;
+    return number == posix->durable_slot ? (number + 1) % LKV_POSIX_SLOTS : number;
 }
 
 int lkv_posix_copy_root(lkv_posix *posix)
 {
-    int number = LKV_POSIX_SLOTS - 1 - (posix->slot == LKV_POSIX_SLOTS - 1);
+    int number = (posix->slot + 2) % LKV_POSIX_SLOTS; /* which comes free last */
     int rc = LKV_ABSENT;
     slot found = {0};
 
