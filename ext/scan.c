@@ -20,6 +20,7 @@ typedef struct scan {
     int eof;
     lkv_bytes value; /* of the row, while `has_value` and lkv_views() is `views` */
     int has_value;
+    int keeps_key; /* an UPDATE that reads the row leaves its key alone */
     uint64_t views;
 } scan;
 
@@ -127,7 +128,7 @@ static int outside(const scan *at)
 /* After a move that gave `rc`: stays, or goes on to the ranges that follow. */
 static int settle(scan *at, int rc, lkv_error *err)
 {
-    at->has_value = 0;
+    at->has_value = at->keeps_key = 0;
     while (rc == LKV_ABSENT || (rc == LKV_OK && outside(at))) {
         at->range += at->descending ? -1 : 1;
         if (at->range < 0 || at->range >= at->ranges.count) {
@@ -211,12 +212,12 @@ static int key_column(scan *at, sqlite3_context *context)
     return SQLITE_OK;
 }
 
-/* Whether an UPDATE keeps the value, and reads it itself when it writes the row. Where
- * there may be other rows it does not: by then another may stand under the key. */
+/* Whether an UPDATE keeps the value, and reads it itself when it writes the row. It
+ * does not where keys change: by then another row may stand under this one's. The key
+ * is asked for first. */
 static int is_left_alone(const scan *at, sqlite3_context *context)
 {
-    return at->ranges.count == 1 && at->ranges.at[0].point &&
-           sqlite3_vtab_nochange(context);
+    return at->keeps_key && sqlite3_vtab_nochange(context);
 }
 
 int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
@@ -225,6 +226,7 @@ int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
     lkv_value value;
 
     if (i == 0) {
+        at->keeps_key |= sqlite3_vtab_nochange(context);
         return key_column(at, context);
     }
     if (i >= at->table->declaration.columns || is_left_alone(at, context)) {
