@@ -151,21 +151,20 @@ static int end_merge(lkv_store *store, uint32_t i, const lkv_run *output,
     lkv_runs *runs = lkv_flush_copy(store, old->count - inputs + added, old->merges - 1,
                                     old->gone + inputs);
     lkv_run *to;
-    lkv_gone *gone;
     int placed = 0;
 
     if (runs == NULL) {
         return LKV_NOMEM;
     }
     to = runs->run;
-    gone = runs->garbage + old->gone;
+    runs->gone = old->gone;
     for (uint32_t k = 0; k < old->count; k++) {
         const lkv_run *run = &old->run[k];
         if (run->from < output->from || run->to > output->to) {
             *to++ = *run;
             continue;
         }
-        *gone++ = (lkv_gone){run->number, run->blocks};
+        lkv_runs_add_gone(runs, run->number, run->blocks);
         if (added && !placed) {
             *to++ = *output;
             placed = 1;

@@ -204,9 +204,9 @@ static int start_pass(lkv_store *store, lkv_error *err)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
+    runs->gone = old->gone;
     for (uint32_t i = 0; i < old->merges; i++) {
-        const lkv_run *merge = &old->merge[i];
-        runs->garbage[old->gone + i] = (lkv_gone){merge->number, merge->blocks};
+        lkv_runs_add_gone(runs, old->merge[i].number, old->merge[i].blocks);
     }
     lkv_log_tail(log, &runs->tail, &runs->tail_at);
     runs->pass.to = runs->tail_at;

@@ -7,6 +7,7 @@
 #include "party.h"
 #include "posix.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -251,9 +252,52 @@ static void taken_back_with_sync_off(void)
     party_close(&p);
 }
 
+static unsigned refused; /* by the next */
+
+static int no_sync_once(void *ctx, int file)
+{
+    return refused++ == 0 ? ENOSPC : lkv_os_posix.shared->sync(ctx, file);
+}
+
+/* A sync of room that was made ahead fails, with what means for a write that there is
+ * no more of it: what was written before may be lost, and no later sync tells. */
+static void room_is_not_synced(void)
+{
+    lkv_os_shared shared;
+    lkv_os os = lkv_os_posix;
+    party p;
+    guest u;
+
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    memcpy(&shared, os.shared, sizeof(shared));
+    shared.sync = no_sync_once;
+    os.shared = &shared;
+    refused = 0;
+    lkv_posix_of(u.storage)->os = &os;
+    for (int i = 0; i < 400 && refused == 0; i++) {
+        begin(u.store);
+        CHECK_INT(put_filler(u.store, "a", 2000, 1), LKV_OK);
+        if (lkv_prepare(u.store, &u.err) != LKV_OK) {
+            break;
+        }
+        lkv_commit(u.store);
+    }
+    CHECK(refused > 0);
+    CHECK_HAS(u.err.text, "cannot sync");
+    lkv_rollback(u.store);
+    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+    CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
+    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_IO);
+    CHECK_HAS(u.err.text, "a write could not be made to last");
+    lkv_rollback(u.store);
+    lkv_posix_of(u.storage)->os = &lkv_os_posix;
+    guest_close(&u);
+    party_close(&p);
+}
+
 static const check_case cases[] = {
-    CASE(prepared_twice),  CASE(root_of_a_killed_writer),  CASE(synced_as_named),
-    CASE(root_taken_back), CASE(taken_back_with_sync_off),
+    CASE(room_is_not_synced), CASE(prepared_twice),  CASE(root_of_a_killed_writer),
+    CASE(synced_as_named),    CASE(root_taken_back), CASE(taken_back_with_sync_off),
 };
 
 int main(int argc, char **argv)
