@@ -277,8 +277,10 @@ static void room_is_not_synced(void)
 {
     lkv_os_shared shared;
     lkv_os os = lkv_os_posix;
+    lkv_row row = {text_bytes("b"), text_bytes("2"), 0};
     party p;
     guest u;
+    int rc;
 
     party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
     memcpy(&shared, os.shared, sizeof(shared));
@@ -299,8 +301,8 @@ static void room_is_not_synced(void)
     CHECK_HAS(u.err.text, "cannot sync");
     lkv_rollback(u.store);
     CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
-    CHECK_INT(put_text(u.store, "b", "2"), LKV_OK);
-    CHECK_INT(lkv_prepare(u.store, &u.err), LKV_IO);
+    rc = lkv_put(u.store, &row, &u.err); /* it may write at once */
+    CHECK_INT(rc == LKV_OK ? lkv_prepare(u.store, &u.err) : rc, LKV_IO);
     CHECK_HAS(u.err.text, "a write could not be made to last");
     lkv_rollback(u.store);
     lkv_posix_of(u.storage)->os = &lkv_os_posix;
