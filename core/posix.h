@@ -88,6 +88,7 @@ typedef struct lkv_posix {
     int slot;  /* where the published root stands: 0 to 2; -1: not known */
     /* The newest root that is durable, and where it stands; -1: there is none. */
     int durable_slot;
+    int copied; /* all was done to have the published one twice */
     uint8_t *durable;
     size_t durable_size;
 
@@ -246,6 +247,8 @@ LKV_MUST_CHECK int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared
  * free last, whose number is the result. There is no sync, because a power cut leaves
  * the first one; what fails is let be: -1. */
 int lkv_posix_copy_root(lkv_posix *posix);
+/* The same, for who removes what an older root may name: once for each root. */
+void lkv_posix_have_copy(lkv_posix *posix);
 /* The first `keep` prepared commits are published: notes where the roots are now.
  * Whether a durable one is among them. */
 int lkv_posix_took_root(lkv_posix *posix, size_t keep);

@@ -317,6 +317,7 @@ int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
     }
     if (rc == LKV_OK) {
         posix->locked = 1;
+        posix->copied = 0;
         /* A writer died, or left a torn tail: the log tells what stands. */
         if (atomic_load(&posix->page->writing) != 0) {
             lkv_posix_distrust(posix);

@@ -348,6 +348,7 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
         bytes = from->root;
         size += from->root_size;
     }
+    posix->copied = 0;
     /* Until unlock(): a root that its writer does not come to sync is not trusted. */
     atomic_store(&posix->page->writing, 1);
     rc = lkv_posix_open_file(posix, name, LKV_OS_UPDATE, &file);
@@ -408,7 +409,7 @@ int lkv_posix_copy_root(lkv_posix *posix)
     int rc = LKV_ABSENT;
     slot found = {0};
 
-    if (lkv_posix_same(posix) == 0 &&
+    if (posix->slot >= 0 && lkv_posix_same(posix) == 0 &&
         read_slot(posix, posix->slot, &found, NULL) == LKV_OK && found.right &&
         (found.flags & (DURABLE | COPY)) == DURABLE) {
         lkv_posix_prepared copy = {.end = found.end,
@@ -420,7 +421,15 @@ int lkv_posix_copy_root(lkv_posix *posix)
         rc = write_slot(posix, number, &copy, 0, NULL);
     }
     lkv_os_free(posix->os, found.bytes);
+    posix->copied = 1;
     return rc == LKV_OK ? number : -1;
+}
+
+void lkv_posix_have_copy(lkv_posix *posix)
+{
+    if (!posix->copied) {
+        (void)lkv_posix_copy_root(posix);
+    }
 }
 
 int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_error *err)

@@ -273,6 +273,7 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
         posix->strays = 1;
         return LKV_OK;
     }
+    lkv_posix_have_copy(posix);
     rc = lkv_posix_same(posix);
     if (rc == 0) {
         rc = posix->os->shared->remove(
@@ -503,7 +504,6 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes bytes)
 {
     lkv_root root, before = {0};
     const char *why;
-    int copied = 0;
 
     if (lkv_posix_same(posix) != 0 ||
         lkv_format_parse_root(bytes, &root, &why) != LKV_OK ||
@@ -519,10 +519,7 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes bytes)
         if (was_gone(posix, &before, gone.number)) {
             continue;
         }
-        if (!copied) {
-            (void)lkv_posix_copy_root(posix);
-            copied = 1;
-        }
+        lkv_posix_have_copy(posix);
         object = lkv_posix_find(posix, gone.number);
         if (object != NULL) {
             lkv_posix_forget(&posix->base, gone.number, 0);
@@ -539,6 +536,7 @@ static int remove_stray(void *arg, const char *name)
     lkv_posix *posix = arg;
     uint32_t number = lkv_posix_number(name);
     if (number != 0 && lkv_posix_find(posix, number) == NULL) {
+        lkv_posix_have_copy(posix);
         (void)posix->os->shared->remove(
             posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
     }

@@ -94,32 +94,130 @@ static void after_a_restart(void)
     party_close(&p);
 }
 
-/* What the root before the newest names is gone. */
+/* Six commits to `a` and `b` of few segments, and all of them compacted. */
+static void fill_and_compact(guest *u)
+{
+    uint64_t left = 1;
+
+    u->storage->segment = 200;
+    for (const char *at = "123456"; *at != '\0'; at++) {
+        const char value[] = {*at, '\0'};
+        commit_text(u->store, "a", value);
+        commit_text(u->store, "b", value);
+    }
+    CHECK_INT(lkv_begin(u->store, 0, &u->err), LKV_OK);
+    CHECK_INT(lkv_compact(u->store, UINT64_MAX, &left, &u->err), LKV_OK);
+    prepare_and_commit(u->store);
+}
+
+/* What the root before the newest names is gone, and again. */
 static void after_compaction(void)
 {
     static const enum lkv_sync syncs[] = {LKV_SYNC_FULL, LKV_SYNC_NORMAL};
     for (int i = 0; i < 2; i++) {
-        uint64_t left = 1;
         party p;
         guest u;
 
         party_begin(&p, &u, PARTY_FILES, syncs[i]);
-        u.storage->segment = 200;
-        for (const char *at = "123456"; *at != '\0'; at++) {
-            const char value[] = {*at, '\0'};
-            commit_text(u.store, "a", value);
-            commit_text(u.store, "b", value);
+        for (int again = 0; again < 2; again++) {
+            fill_and_compact(&u);
+            CHECK_INT(lkv_posix_of(u.storage)->durable_slot,
+                      lkv_posix_of(u.storage)->slot);
+            CHECK_INT(directory_size(p.path, "00000001"), -1);
+            check_copies(&p, &u, "a=6 b=6");
         }
-        CHECK(directory_size(p.path, "00000001") > 0);
-        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
-        CHECK_INT(lkv_compact(u.store, UINT64_MAX, &left, &u.err), LKV_OK);
-        prepare_and_commit(u.store);
-        CHECK_INT(lkv_posix_of(u.storage)->durable_slot, lkv_posix_of(u.storage)->slot);
-        CHECK_INT(directory_size(p.path, "00000001"), -1);
-        check_copies(&p, &u, "a=6 b=6");
         guest_close(&u);
         party_close(&p);
     }
+}
+
+static int count_file(void *arg, const char *name)
+{
+    unsigned *files = arg;
+    *files += strlen(name) == 8;
+    return 0;
+}
+
+/* Of objects. */
+static unsigned count_files(lkv_posix *posix)
+{
+    unsigned files = 0;
+    CHECK_INT(lkv_posix_each(posix, count_file, &files), 0);
+    return files;
+}
+
+static unsigned kept; /* files */
+
+static int keep(void *ctx, const char *name, int memory)
+{
+    (void)ctx;
+    (void)name;
+    (void)memory;
+    kept++;
+    return 0;
+}
+
+/* `u` has compacted, and so does another, which dies before it has the root twice and
+ * removes what it should. */
+static void leave_garbage(party *p, guest *u)
+{
+    const lkv_os *real;
+    lkv_os_shared shared = *lkv_os_posix.shared;
+    lkv_os os = lkv_os_posix;
+    char copy[] = "root0";
+    guest dies;
+
+    party_begin(p, u, PARTY_FILES, LKV_SYNC_FULL);
+    fill_and_compact(u);
+    guest_open(&dies, p);
+    shared.remove = keep;
+    os.shared = &shared;
+    real = lkv_posix_of(dies.storage)->os;
+    lkv_posix_of(dies.storage)->os = &os;
+    kept = 0;
+    fill_and_compact(&dies);
+    CHECK(kept > 0);
+    lkv_posix_of(dies.storage)->os = real;
+    copy[4] = (char)('0' + (lkv_posix_of(dies.storage)->slot + 2) % LKV_POSIX_SLOTS);
+    CHECK_INT(directory_peek(p->path, copy, 4), 1 | 4);
+    directory_cut(p->path, copy, 0);
+    guest_close(&dies);
+}
+
+/* What the next one finds and removes, the root before the newest names. */
+static void after_a_death(void)
+{
+    unsigned files;
+    party p;
+    guest u;
+
+    leave_garbage(&p, &u);
+    files = count_files(lkv_posix_of(u.storage));
+    directory_poke(p.path, "lock", 104, 1);
+    commit_text(u.store, "c", "7");
+    CHECK(count_files(lkv_posix_of(u.storage)) < files);
+    check_copies(&p, &u, "a=6 b=6 c=7");
+    guest_close(&u);
+    party_close(&p);
+}
+
+/* So does what is removed by a transaction that is taken back. */
+static void after_a_rollback(void)
+{
+    uint64_t left = 1;
+    unsigned files;
+    party p;
+    guest u;
+
+    leave_garbage(&p, &u);
+    files = count_files(lkv_posix_of(u.storage));
+    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
+    CHECK_INT(lkv_compact(u.store, UINT64_MAX, &left, &u.err), LKV_OK);
+    lkv_rollback(u.store);
+    CHECK(count_files(lkv_posix_of(u.storage)) < files);
+    check_copies(&p, &u, "a=6 b=6");
+    guest_close(&u);
+    party_close(&p);
 }
 
 /* With sync=off what was there before is removed as well; but a root that promises
@@ -180,8 +278,9 @@ static void first_one_counts(void)
     }
 }
 
-static const check_case cases[] = {CASE(first_root), CASE(after_a_restart),
-                                   CASE(after_compaction), CASE(durable_one_stays),
+static const check_case cases[] = {CASE(first_root),       CASE(after_a_restart),
+                                   CASE(after_compaction), CASE(after_a_death),
+                                   CASE(after_a_rollback), CASE(durable_one_stays),
                                    CASE(first_one_counts)};
 
 int main(int argc, char **argv)
