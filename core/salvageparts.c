@@ -9,6 +9,8 @@ typedef struct merge {
     lkv_content *content; /* to write to; NULL: nothing is written */
     lkv_wreck wreck;
     lkv_run index; /* of the part that is read */
+    uint64_t
+        takes; /* likewise: it has the newest of the log below, as far as is known */
     lkv_memindex_cursor at;
     int on; /* `at` stands on a key */
 } merge;
@@ -108,12 +110,14 @@ static int take_header(merge *m, const lkv_part *part, lkv_error *err)
     lkv_bytes view;
     int rc = lkv_wreck_look(&m->wreck, 0, LKV_SEGMENT_HEADER, &view, err);
 
+    m->takes = 0;
     if (rc != LKV_OK) {
         return rc;
     }
     if (lkv_format_parse_segment(view, &header, &why) != LKV_OK) {
         return lkv_survey_lost(s, part->number, 0, LKV_SEGMENT_HEADER);
     }
+    m->takes = header.base;
     return lkv_format_heads_part(&header, part, s->id) ? LKV_OK : LKV_ABSENT;
 }
 
@@ -125,12 +129,19 @@ static int write_record(merge *m, const lkv_record *like, lkv_error *err)
     return lkv_content_add(m->content, m->s->record.bytes, &record, err);
 }
 
+/* The logical offset of a record of the log. */
+static uint64_t logical(const lkv_survey *s, lkv_loc loc)
+{
+    const lkv_segment *segment =
+        &s->segments[lkv_loc_segment(loc) - s->segments[0].number];
+    return segment->base + lkv_loc_offset(loc) - LKV_SEGMENT_HEADER;
+}
+
 /* The log's record of the key that `at` stands on. */
 static int give_log(merge *m, lkv_error *err)
 {
     lkv_survey *s = m->s;
     lkv_loc loc = lkv_memindex_place(&m->at).loc;
-    const lkv_segment *segment;
     lkv_wreck wreck = {.storage = s->storage,
                        .object = lkv_loc_segment(loc),
                        .limit = LKV_SEGMENT_MAX};
@@ -147,9 +158,7 @@ static int give_log(merge *m, lkv_error *err)
     if (m->content == NULL) {
         return LKV_OK;
     }
-    segment = &s->segments[lkv_loc_segment(loc) - s->segments[0].number];
-    lkv_survey_commit(s, segment->base + lkv_loc_offset(loc) - LKV_SEGMENT_HEADER,
-                      &revision, &time_ms);
+    lkv_survey_commit(s, logical(s, loc), &revision, &time_ms);
     rc = lkv_wreck_at(&wreck, lkv_loc_offset(loc), &record, err);
     if (rc != LKV_OK) {
         return rc;
@@ -186,6 +195,7 @@ static int give_part(merge *m, const lkv_record *record, lkv_error *err)
     lkv_survey *s = m->s;
     lkv_record like = *record;
     lkv_bytes key;
+    int both, newer;
     int rc = lkv_survey_copy(s, &s->last, record->key);
 
     s->has_last = 1;
@@ -200,9 +210,14 @@ static int give_part(merge *m, const lkv_record *record, lkv_error *err)
     if (rc != LKV_OK) {
         return rc;
     }
-    if (m->on && lkv_compare(lkv_memindex_key(&m->at), key) == 0) {
-        rc = give_log(m, err);
+    both = m->on && lkv_compare(lkv_memindex_key(&m->at), key) == 0;
+    /* In the log that a pass took in the newest may be what cannot be read any more. */
+    newer = both && logical(s, lkv_memindex_place(&m->at).loc) >= m->takes;
+    rc = newer ? give_log(m, err) : LKV_OK;
+    if (both) {
         m->on = lkv_memindex_next(&m->at);
+    }
+    if (newer) {
         return rc;
     }
     s->kept++;

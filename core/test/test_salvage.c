@@ -355,6 +355,91 @@ static void root_of_another_tail(void)
     fixture_close(&f);
 }
 
+static const char *moved_key(unsigned i)
+{
+    static char key[8];
+    snprintf(key, sizeof(key), "k%02u", i);
+    return key;
+}
+
+#define MOVED 60u
+
+/* Of each key an older record, or its tombstone, and the newest one, which a pass that
+ * is under way, or was given up, has moved for the first `*moved`. Returns where key
+ * `which` has its newest one in the log. */
+static lkv_loc move_some(fixture *f, unsigned which, int given_up, uint64_t *moved)
+{
+    const lkv_runs *runs;
+    lkv_place place;
+    uint64_t left;
+
+    fixture_open(f, 64);
+    f->storage->segment = 400;
+    f->store->flush_size = 80;
+    f->store->auto_compact = 0;
+    for (unsigned i = 0; i < MOVED; i++) {
+        commit_text(f->store, moved_key(i), "first");
+    }
+    begin(f->store);
+    CHECK_INT(lkv_compact(f->store, UINT64_MAX, &left, &f->err), LKV_OK);
+    prepare_and_commit(f->store);
+    for (unsigned i = 0; i < MOVED; i++) {
+        commit_text(f->store, moved_key(i), i % 2 == 0 ? "older" : NULL);
+    }
+    for (unsigned i = 0; i < MOVED; i++) {
+        commit_text(f->store, moved_key(i), "newer");
+    }
+    CHECK_INT(lkv_lookup(f->store, text_bytes(moved_key(which)), &place, &f->err),
+              LKV_OK);
+    for (int i = 0; i < 90 && f->store->log.runs->pass.next == 0; i++) {
+        begin(f->store);
+        CHECK_INT(lkv_compact(f->store, 200, &left, &f->err), LKV_OK);
+        prepare_and_commit(f->store);
+    }
+    runs = f->store->log.runs;
+    CHECK(runs->pass.to > 0 && runs->pass.next > 0);
+    *moved = 0;
+    for (uint32_t i = 0; i < runs->pass.next; i++) {
+        *moved += runs->part[i].keys;
+    }
+    CHECK(*moved > 4 && *moved < MOVED);
+    if (given_up) {
+        begin(f->store);
+        CHECK_INT(lkv_rebuild(f->store, &f->err), LKV_OK);
+        prepare_and_commit(f->store);
+        CHECK_SIZE(f->store->log.runs->pass.to, 0);
+    }
+    return place.loc;
+}
+
+/* What a pass has moved is the newest, whatever can be read of the log that it took in.
+ */
+static void moved_before_the_log_goes(void)
+{
+    for (unsigned i = 0; i < 2 * MOVED; i++) {
+        report said = {0};
+        lkv_bytes segment;
+        uint64_t moved;
+        fixture f;
+        lkv_loc loc = move_some(&f, i / 2, i % 2, &moved);
+        const char *key = moved_key(i / 2);
+        int in_part = i / 2 < moved;
+
+        segment = layers_object(f.memory, lkv_loc_segment(loc));
+        ((uint8_t *)(uintptr_t)segment.data)[lkv_loc_offset(loc) + 14] ^= 1;
+        layers_put_object(f.memory, lkv_loc_segment(loc), segment);
+        free((void *)(uintptr_t)segment.data);
+        reopen(&f);
+        (void)recover(&f, &said);
+        CHECK_INT(said.count, 1);
+        CHECK_TEXT(get_text(f.store, key), in_part          ? "newer"
+                                           : i / 2 % 2 == 0 ? "older"
+                                                            : NULL);
+        CHECK_SIZE(said.kept, (unsigned)(in_part || i / 2 % 2 == 0) + MOVED - 1);
+        fixture_close(&f);
+    }
+}
+
 static int count_lost(void *arg, const lkv_lost *lost)
 {
     (void)arg;
@@ -409,6 +494,7 @@ static const check_case cases[] = {CASE(many_records_inside_a_value),
                                    CASE(other_headers),
                                    CASE(leads_to_what_cannot_be),
                                    CASE(nothing_is_wrong),
+                                   CASE(moved_before_the_log_goes),
                                    CASE(strays),
                                    CASE(root_of_another_tail)};
 
