@@ -12,6 +12,8 @@
 
 #define LKV_POSIX_GONE                                                                 \
     "it was moved or removed while it was open; open the database again"
+#define LKV_POSIX_SHUT                                                                 \
+    "a write could not be made to last or undone; close the database and open it again"
 #define LKV_POSIX_MAGIC "LKVlock1"
 #define LKV_POSIX_PAGE 4096u    /* bytes of `lock` */
 #define LKV_POSIX_WRITER 4096u  /* the byte that the writer locks, */
@@ -26,7 +28,8 @@ typedef struct lkv_posix_page {
     /* Odd while the end is being written, or is not to be believed. */
     _Atomic uint64_t sequence;
     _Atomic uint64_t end[LKV_END_SIZE / 8];
-    _Atomic uint64_t writing; /* a writer has written what it has not published */
+    /* 1: a writer has written what it has not published; 2: a sync failed as well. */
+    _Atomic uint64_t writing;
 } lkv_posix_page;
 
 typedef struct lkv_posix_object {
@@ -99,6 +102,7 @@ typedef struct lkv_posix {
     int making;         /* a new store: what is published is seen at once */
     int made_directory;
     int broken; /* a sync failed: no writes until it is opened again */
+    int again;  /* what is synced is written once more before */
     int named;  /* files were made whose names are not synced */
     int strays; /* objects were taken back whose files are still there */
     uint8_t *new_root;
@@ -215,6 +219,12 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes root);
 /* Whether a power cut may bring a root back that names more than the published one
  * does: nothing is removed then. */
 int lkv_posix_may_come_back(const lkv_posix *posix);
+/* No later sync makes up for one that failed: the handle is of no use, and the next
+ * writer is told. */
+void lkv_posix_break(lkv_posix *posix);
+/* Reads all of a file and writes it where it was. After a failed sync the system may
+ * take for written what is in no disk. An errno. */
+LKV_MUST_CHECK int lkv_posix_write_again(lkv_posix *posix, int file);
 /* Removes the files of objects that are not held. */
 void lkv_posix_remove_strays(lkv_posix *posix);
 

@@ -222,10 +222,18 @@ int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err
  * killed has left to be synced, or taken back, is what others stand on. */
 static int clean_up(lkv_posix *posix, const lkv_end *end, lkv_error *err)
 {
+    uint64_t writing = posix->restarted ? 0 : atomic_load(&posix->page->writing);
     int rc = LKV_OK;
-    if (!posix->restarted && atomic_load(&posix->page->writing) != 0) {
+
+    posix->again = writing > 1;
+    if (posix->again) {
+        rc =
+            lkv_posix_sync_root(posix, (lkv_bytes){posix->root, posix->root_size}, err);
+    }
+    if (rc == LKV_OK && writing != 0) {
         rc = lkv_posix_sync_roots(posix, err);
     }
+    posix->again = 0;
     if (rc == LKV_OK) {
         rc = lkv_posix_clean(posix, end->segment, end->offset, err);
     }
@@ -262,7 +270,8 @@ int lkv_posix_settle(lkv_storage *storage, const lkv_end *end, uint64_t torn,
         posix->torn = torn;
         if (!posix->settling) {
             rc = clean_up(posix, end, err);
-        } else if (torn > 0 || posix->restarted) {
+        } else if (posix->restarted ||
+                   (torn > 0 && atomic_load(&posix->page->writing) == 0)) {
             atomic_store(&posix->page->writing, 1); /* the next writer's to clean */
         }
         if (rc == LKV_OK) {
@@ -354,9 +363,15 @@ int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *e
     lkv_posix *posix = lkv_posix_of(storage);
     int has_root = posix->new_root != NULL;
     int syncs = storage->sync == LKV_SYNC_FULL || (has_root && storage->durable);
-    int rc = lkv_posix_ours(posix) ? note_prepared(posix, end)
-                                   : lkv_posix_forked(posix, err);
+    int rc;
 
+    if (!lkv_posix_ours(posix)) {
+        rc = lkv_posix_forked(posix, err);
+    } else if (posix->broken) { /* a root without a commit of its own */
+        rc = lkv_posix_error(posix, err, LKV_IO, LKV_POSIX_SHUT);
+    } else {
+        rc = note_prepared(posix, end);
+    }
     if (rc == LKV_OK && syncs) {
         const lkv_posix_prepared *last = &posix->prepared[posix->prepared_count - 1];
         rc = last->durable
@@ -365,7 +380,9 @@ int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *e
                        (lkv_bytes){last->root + LKV_POSIX_SLOT_HEADER, last->root_size},
                        err)
                  : lkv_posix_sync_all(posix, err);
-        posix->broken |= rc != LKV_OK;
+        if (rc != LKV_OK) {
+            lkv_posix_break(posix);
+        }
     }
     if (rc == LKV_OK && has_root) {
         rc =

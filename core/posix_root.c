@@ -350,7 +350,7 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
     }
     posix->copied = 0;
     /* Until unlock(): a root that its writer does not come to sync is not trusted. */
-    atomic_store(&posix->page->writing, 1);
+    atomic_store(&posix->page->writing, posix->broken ? 2 : 1);
     rc = lkv_posix_open_file(posix, name, LKV_OS_UPDATE, &file);
     if (rc == ENOENT && from == NULL) {
         return LKV_OK;
@@ -364,7 +364,9 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
     }
     if (rc == 0 && syncs && !posix->shared_memory) {
         rc = os->shared->sync(os->ctx, file);
-        posix->broken |= rc != 0;
+        if (rc != 0) {
+            lkv_posix_break(posix);
+        }
     }
     if (file >= 0) {
         (void)os->files->close(os->ctx, file);
@@ -382,7 +384,8 @@ int lkv_posix_sync_roots(lkv_posix *posix, lkv_error *err)
         int file, code = lkv_posix_open_file(posix, lkv_posix_name(posix, slot_name(i)),
                                              LKV_OS_UPDATE, &file);
         if (code == 0) {
-            code = os->shared->sync(os->ctx, file);
+            code = posix->again ? lkv_posix_write_again(posix, file) : 0;
+            code = code == 0 ? os->shared->sync(os->ctx, file) : code;
             (void)os->files->close(os->ctx, file);
         }
         rc = code == 0 || code == ENOENT
@@ -391,7 +394,9 @@ int lkv_posix_sync_roots(lkv_posix *posix, lkv_error *err)
     }
     posix->named = 1;
     rc = rc == LKV_OK ? lkv_posix_sync_all(posix, err) : rc;
-    posix->broken |= rc != LKV_OK;
+    if (rc != LKV_OK) {
+        lkv_posix_break(posix);
+    }
     return rc;
 }
 
@@ -437,7 +442,9 @@ int lkv_posix_put_root(lkv_posix *posix, const lkv_posix_prepared *from, lkv_err
     int rc = write_slot(posix, free_slot(posix), from, from->durable, err);
     if (rc == LKV_OK && from->durable && posix->named) { /* its own name */
         rc = lkv_posix_sync_all(posix, err);
-        posix->broken |= rc != LKV_OK;
+        if (rc != LKV_OK) {
+            lkv_posix_break(posix);
+        }
     }
     return rc;
 }
@@ -518,7 +525,9 @@ static int blot_commit(lkv_posix *posix, const lkv_end *end)
                            sizeof(zeros));
     if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
         rc = os->shared->sync(os->ctx, object->file);
-        posix->broken |= rc != 0; /* no later one makes up for it */
+        if (rc != 0) {
+            lkv_posix_break(posix);
+        }
     }
     return rc;
 }
@@ -538,7 +547,9 @@ static int remove_slot(lkv_posix *posix, int number)
     }
     posix->named = 1;
     rc = lkv_posix_sync_all(posix, NULL);
-    posix->broken |= rc != LKV_OK;
+    if (rc != LKV_OK) {
+        lkv_posix_break(posix);
+    }
     return rc;
 }
 
@@ -580,6 +591,8 @@ void lkv_posix_undo(lkv_posix *posix, size_t first)
             }
         }
     }
-    posix->broken |= rc != LKV_OK;
+    if (rc != LKV_OK) {
+        lkv_posix_break(posix);
+    }
     lkv_posix_free_prepared(posix, first);
 }

@@ -126,7 +126,7 @@ static int grow(lkv_posix *posix, lkv_posix_object *object, uint64_t end,
         if (rc == 0) {
             int code = posix->os->shared->sync(posix->os->ctx, object->file);
             if (code != 0) { /* the next one need not tell of it again */
-                posix->broken = 1;
+                lkv_posix_break(posix);
                 return lkv_posix_object_failed(posix, err, code, "sync",
                                                object->number);
             }
@@ -151,9 +151,7 @@ int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,
         return lkv_posix_forked(posix, err);
     }
     if (posix->broken) {
-        return lkv_posix_error(posix, err, LKV_IO,
-                               "a write could not be made to last or undone; close the "
-                               "database and open it again");
+        return lkv_posix_error(posix, err, LKV_IO, LKV_POSIX_SHUT);
     }
     atomic_store(&posix->page->writing, 1);
     rc = writable(posix, number, offset, &object, err);
@@ -171,15 +169,15 @@ int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,
     }
     lkv_posix_forget(storage, number, offset);
     object->dirty = object->touched = 1;
+    /* What stood from there on is gone, also when only a piece is written. */
+    object->size = offset;
+    object->synced = object->synced < offset ? object->synced : offset;
     rc = posix->os->shared->write(posix->os->ctx, object->file, offset, bytes.data,
                                   bytes.size);
     if (rc != 0) {
         return lkv_posix_object_failed(posix, err, rc, "write to", number);
     }
     object->size = offset + bytes.size;
-    if (object->synced > offset) {
-        object->synced = offset;
-    }
     if (object->allocated < object->size) {
         object->allocated = object->size;
     }
@@ -206,7 +204,9 @@ static void blot(lkv_posix *posix, lkv_posix_object *object, uint64_t offset)
     if (rc == 0 && posix->base.sync != LKV_SYNC_OFF && !posix->shared_memory) {
         rc = posix->os->shared->sync(posix->os->ctx, object->file);
     }
-    posix->broken |= rc != 0;
+    if (rc != 0) {
+        lkv_posix_break(posix);
+    }
 }
 
 void lkv_posix_rewind(lkv_storage *storage, uint32_t number, uint64_t offset)
@@ -284,13 +284,39 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
                : lkv_posix_object_failed(posix, err, rc, "remove", number);
 }
 
+void lkv_posix_break(lkv_posix *posix)
+{
+    posix->broken = 1;
+    atomic_store(&posix->page->writing, 2);
+}
+
+int lkv_posix_write_again(lkv_posix *posix, int file)
+{
+    const lkv_os *os = posix->os;
+    uint8_t bytes[1 << 14];
+    uint64_t at = 0;
+    size_t got;
+    int rc;
+
+    do {
+        rc = os->files->read(os->ctx, file, at, bytes, sizeof(bytes), &got);
+        if (rc == 0 && got > 0) {
+            rc = os->shared->write(os->ctx, file, at, bytes, got);
+        }
+        at += got;
+    } while (rc == 0 && got == sizeof(bytes));
+    return rc;
+}
+
 static int sync_object(lkv_posix *posix, lkv_posix_object *object)
 {
-    int rc = lkv_posix_open_to_read(posix, object);
+    int rc = posix->again ? lkv_posix_open_to_write(posix, object)
+                          : lkv_posix_open_to_read(posix, object);
     if (rc != 0) {
         return rc == ENOENT ? 0 : rc;
     }
-    rc = posix->os->shared->sync(posix->os->ctx, object->file);
+    rc = posix->again ? lkv_posix_write_again(posix, object->file) : 0;
+    rc = rc != 0 ? rc : posix->os->shared->sync(posix->os->ctx, object->file);
     if (rc == 0) {
         object->dirty = 0;
         object->synced = object->size;
