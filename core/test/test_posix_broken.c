@@ -23,7 +23,8 @@ static int half_a_write(void *ctx, int file, uint64_t offset, const void *bytes,
     return lkv_os_posix.shared->write(ctx, file, offset, bytes, size);
 }
 
-static int room; /* zeros were written, which are synced at once */
+static int room;    /* zeros were written, which are synced at once */
+static int of_room; /* the sync of these fails */
 
 static int see_room(void *ctx, int file, uint64_t offset, const void *bytes,
                     size_t size)
@@ -35,7 +36,7 @@ static int see_room(void *ctx, int file, uint64_t offset, const void *bytes,
 
 static int no_sync(void *ctx, int file)
 {
-    if (to_fail > 0 && !room) {
+    if (to_fail > 0 && room == of_room) {
         to_fail--;
         return EIO;
     }
@@ -96,7 +97,7 @@ static void half_written(void)
 }
 
 /* A handle with a commit that no root vouches for, and one whose sync has failed. */
-static void fail_a_sync(party *p, guest *u)
+static void fail_a_sync(party *p, guest *u, int when)
 {
     static lkv_os_shared shared;
     static lkv_os os;
@@ -105,6 +106,7 @@ static void fail_a_sync(party *p, guest *u)
     commit_text(u->store, "a", "1");
     commit_text(u->store, "b", "2");
     memcpy(&shared, lkv_os_posix.shared, sizeof(shared));
+    of_room = when;
     shared.sync = no_sync;
     shared.write = see_room;
     os = lkv_os_posix;
@@ -142,7 +144,7 @@ static void vouches_no_more(void)
     party p;
     guest u;
 
-    fail_a_sync(&p, &u);
+    fail_a_sync(&p, &u, 1);
     newest = newest_generation(p.path);
     CHECK_SIZE(newest, u.store->log.at.generation);
     CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
@@ -207,7 +209,7 @@ static void written_again(void)
     party p;
     guest u, v;
 
-    fail_a_sync(&p, &u);
+    fail_a_sync(&p, &u, 0);
     guest_close(&u);
     memset(seen, 0, sizeof(seen));
     files = 0;
