@@ -353,7 +353,7 @@ int lkv_handle_sync(lkv_handle *handle, char **text)
 /* The transaction is over, and undone or not. */
 static void leave(lkv_handle *handle, int undone)
 {
-    int gone = undone && handle->created && handle->home != LKV_HOME_DATABASE;
+    int gone = undone && handle->created;
     if (undone) {
         undo_names(handle, -1);
     }

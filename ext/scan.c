@@ -93,6 +93,13 @@ static int failed(scan *at, int rc, const lkv_error *err)
     return lkv_table_error(at->table, rc, text);
 }
 
+/* Whether RENAME or CREATE was undone under the scan: the name by which the storage
+ * finds its tables leads elsewhere, to another table by now. */
+static int is_lost(const scan *at)
+{
+    return at->handle->home == LKV_HOME_DATABASE && at->handle->registry == NULL;
+}
+
 /* Goes to the first row of the range that is next in the scan's direction. */
 static int enter(scan *at, lkv_error *err)
 {
@@ -146,7 +153,8 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     scan *at = (scan *)base;
     lkv_error err = {0};
     char *text = NULL;
-    int rc = lkv_handle_refresh(at->handle, &text);
+    int rc =
+        is_lost(at) ? SQLITE_ABORT_ROLLBACK : lkv_handle_refresh(at->handle, &text);
 
     (void)name;
     at->eof = 1;
@@ -175,6 +183,10 @@ int lkv_scan_next(sqlite3_vtab_cursor *base)
     lkv_error err = {0};
     int rc = LKV_ABSENT; /* nothing lies beside a point in its range */
 
+    if (is_lost(at)) {
+        at->eof = 1;
+        return SQLITE_ABORT_ROLLBACK;
+    }
     if (!at->ranges.at[at->range].point) {
         rc = at->descending ? lkv_cursor_prev(at->cursor, &err)
                             : lkv_cursor_next(at->cursor, &err);
@@ -225,6 +237,9 @@ int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
     scan *at = (scan *)base;
     lkv_value value;
 
+    if (is_lost(at)) {
+        return SQLITE_ABORT_ROLLBACK;
+    }
     if (i == 0) {
         at->keeps_key |= sqlite3_vtab_nochange(context);
         return key_column(at, context);

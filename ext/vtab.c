@@ -282,8 +282,10 @@ static int rename_table(sqlite3_vtab *base, const char *to)
     }
     rc = lkv_declaration_check_table(to, &text);
     if (rc == SQLITE_OK) {
-        rc = table->handle->home == LKV_HOME_DATABASE ? rename_shadows(table, to, &text)
-                                                      : join(table, &text);
+        rc = join(table, &text);
+    }
+    if (rc == SQLITE_OK && table->handle->home == LKV_HOME_DATABASE) {
+        rc = rename_shadows(table, to, &text);
     }
     if (rc == SQLITE_OK) {
         rc = lkv_handle_rename(table->handle, to);

@@ -89,6 +89,63 @@ static void begun_anew(void)
     check_remove("undone.db");
 }
 
+/* A SELECT is being read while the name of its table, or the table, is undone and
+ * becomes another's: it ends as that on an ordinary table, and gives no row of the
+ * other one. */
+static void undone_under_a_scan(int ordinary)
+{
+    static const struct {
+        const char *before, *then;
+    } tries[] = {
+        {"", "BEGIN; ALTER TABLE kv RENAME TO new; ROLLBACK;"
+             "ALTER TABLE other RENAME TO new"},
+        {"", "BEGIN; SAVEPOINT s; ALTER TABLE kv RENAME TO new; ROLLBACK TO s; COMMIT;"
+             "ALTER TABLE other RENAME TO new"},
+        {"ALTER TABLE kv RENAME TO old; BEGIN; ALTER TABLE old RENAME TO kv",
+         "ROLLBACK; ALTER TABLE other RENAME TO kv"},
+        {"DROP TABLE kv; BEGIN; CREATE %s; INSERT INTO kv SELECT * FROM other",
+         "ROLLBACK; ALTER TABLE other RENAME TO kv"},
+        {"DROP TABLE kv; BEGIN; SAVEPOINT s; CREATE %s;"
+         "INSERT INTO kv SELECT * FROM other",
+         "ROLLBACK TO s; RELEASE s; COMMIT; ALTER TABLE other RENAME TO kv"},
+    };
+    const char *kind = ordinary
+                           ? "TABLE kv(key PRIMARY KEY NOT NULL, value) WITHOUT ROWID"
+                           : "VIRTUAL TABLE kv USING litekv(key, value, cache=0)";
+
+    for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+        sqlite3 *db = check_open("undone.db");
+        sqlite3_stmt *select;
+        char *create = sqlite3_mprintf("CREATE %s", kind);
+        char *before = sqlite3_mprintf(tries[i].before, kind);
+        int rc;
+
+        RUN(db, create);
+        RUN(db, "ALTER TABLE kv RENAME TO other;"
+                "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c"
+                " WHERE i < 1000) INSERT INTO other SELECT i, 'other' FROM c");
+        RUN(db, create);
+        RUN(db, "INSERT INTO kv SELECT key, 'own' FROM other");
+        RUN(db, before);
+        CHECK(sqlite3_prepare_v2(db, "SELECT key, value FROM kv", -1, &select, NULL) ==
+              SQLITE_OK);
+        CHECK(sqlite3_step(select) == SQLITE_ROW);
+        RUN(db, tries[i].then);
+        rc = sqlite3_step(select);
+        CHECK(rc == SQLITE_ABORT_ROLLBACK);
+        sqlite3_finalize(select);
+        if (!ordinary) {
+            QUERY(db,
+                  i < 2 ? "SELECT litekv_verify('new')" : "SELECT litekv_verify('kv')",
+                  "ok");
+        }
+        check_close(db);
+        check_remove("undone.db");
+        sqlite3_free(create);
+        sqlite3_free(before);
+    }
+}
+
 int main(void)
 {
     static const char *const options[] = {"", ", memory=on", ", path='undone'"};
@@ -103,5 +160,7 @@ int main(void)
         }
     }
     begun_anew();
+    undone_under_a_scan(1);
+    undone_under_a_scan(0);
     return check_end();
 }
