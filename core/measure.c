@@ -52,6 +52,9 @@ void lkv_sizes(const lkv_store *store, lkv_stats *stats)
         blocks += runs->run[i].blocks;
     }
     stats->run_bytes = blocks * log->storage->block;
+    for (uint32_t i = 0; i < runs->gone; i++) {
+        stats->garbage_bytes += (uint64_t)runs->garbage[i].blocks * log->storage->block;
+    }
     stats->compact_left = lkv_work_left(store);
     stats->dead_bytes = beyond(
         stats->log_bytes, stats->live_bytes + stats->segments * LKV_SEGMENT_HEADER +

@@ -24,7 +24,7 @@
 #define MANY_ROWS 512u     /* this part of a run, 1 KiB, is more than one row */
 #define PASS_SHARE 3u      /* quarters of a slice that a pass gets */
 #define REMOVE_BLOCKS 256u /* of garbage, each time at least: 1 MiB */
-#define COMPACT_FROM(store) ((store)->flush_size * 2) /* bytes that no pass took in */
+#define COMPACT_FROM(store) ((store)->flush_size * 2) /* bytes: less are no reason */
 
 /* Garbage */
 
@@ -162,22 +162,26 @@ unsigned lkv_auto_compact(const lkv_store *store)
     return runs->auto_compact > 0 ? runs->auto_compact - 1 : store->auto_compact;
 }
 
-/* Whether so much of the log is dead that a pass is to begin. */
+/* Whether so much of the log is dead that a pass is to begin; and it is worth one,
+ * because the log has grown, or there is much of it in the parts, of which a few bytes
+ * of tombstones can tell. */
 static int is_due(const lkv_store *store)
 {
     const lkv_log *log = &store->log;
     const lkv_runs *runs = log->runs;
     unsigned share = lkv_auto_compact(store);
-    uint64_t bytes, live;
+    uint64_t grown, bytes, live, dead;
 
-    if (share == 0 || runs->pass.to != 0 || store->work_off ||
-        lkv_log_end(log) - log->segments[log->first].base < COMPACT_FROM(store)) {
+    if (share == 0 || runs->pass.to != 0 || store->work_off) {
         return 0;
     }
+    grown = lkv_log_end(log) - log->segments[log->first].base;
     bytes = lkv_log_bytes(store);
     live = lkv_live_size(store);
-    return bytes > live &&
-           (double)(bytes - live) * 1000 >= (double)share * (double)bytes;
+    dead = bytes > live ? bytes - live : 0;
+    return dead > 0 &&
+           (grown >= COMPACT_FROM(store) || dead >= COMPACT_FROM(store)) &&
+           (double)dead * 1000 >= (double)share * (double)bytes;
 }
 
 /* Begins a pass over the whole log, which ends in a commit: nothing was appended since.

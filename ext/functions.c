@@ -62,12 +62,14 @@ static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
         "\"dead_bytes\":%lld,\"segments\":%lld,\"parts\":%lld,\"runs\":%lld,"
         "\"revision\":%lld,\"index_bytes\":%lld,\"cache_bytes\":%lld,"
         "\"cache_limit\":%lld,\"compact_left\":%lld,\"compact_gain\":%lld,"
-        "\"torn_bytes\":%lld,\"sync\":\"%s\",\"auto_compact\":%!.3g}",
+        "\"garbage_bytes\":%lld,\"torn_bytes\":%lld,\"sync\":\"%s\",\"auto_compact\":%!"
+        ".3g}",
         stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes,
         stats->dead_bytes, stats->segments, stats->parts, stats->runs, stats->revision,
         stats->index_memory + stats->run_bytes, cached, limit, stats->compact_left,
-        stats->compact_gain, lkv_home_torn(handle), lkv_home_sync(handle),
-        stats->auto_compact / 1000.0);
+        stats->compact_gain,
+        lkv_home_external(handle->home) ? (uint64_t)0 : stats->garbage_bytes,
+        lkv_home_torn(handle), lkv_home_sync(handle), stats->auto_compact / 1000.0);
 }
 
 static void stats(sqlite3_context *context, int argc, sqlite3_value **argv)

@@ -103,6 +103,50 @@ static void garbage_of_a_long_transaction(void)
     }
 }
 
+/* A few bytes of log can make much of the parts dead. */
+static void dead_parts_are_enough(void)
+{
+    uint64_t left, garbage = 0;
+    lkv_stats stats;
+    char key[8];
+    fixture f;
+
+    fixture_open(&f, 128);
+    f.storage->segment = 1 << 14;
+    f.store->flush_size = 4000;
+    begin(f.store);
+    for (unsigned i = 0; i < 60; i++) {
+        snprintf(key, sizeof(key), "k%02u", i);
+        CHECK_INT(put_filler(f.store, key, 1000, i), LKV_OK);
+    }
+    prepare_and_commit(f.store);
+    begin(f.store);
+    CHECK_INT(lkv_compact(f.store, UINT64_MAX, &left, &f.err), LKV_OK);
+    prepare_and_commit(f.store);
+    begin(f.store);
+    for (unsigned i = 1; i < 60; i++) {
+        snprintf(key, sizeof(key), "k%02u", i);
+        CHECK_INT(delete_text(f.store, key), LKV_OK);
+    }
+    prepare_and_commit(f.store);
+    CHECK(lkv_log_bytes(f.store) > 60000);
+    for (unsigned i = 0; i < 80; i++) {
+        commit_text(f.store, "x", "y");
+    }
+    CHECK(lkv_log_end(&f.store->log) - f.store->log.segments[f.store->log.first].base <
+          2 * 4000);
+    CHECK(lkv_log_bytes(f.store) < 20000);
+    CHECK_SIZE(lkv_count(f.store), 2);
+    lkv_sizes(f.store, &stats);
+    for (uint32_t i = 0; i < f.store->log.runs->gone; i++) {
+        garbage += (uint64_t)f.store->log.runs->garbage[i].blocks * 128;
+    }
+    CHECK(garbage > 0);
+    CHECK_SIZE(stats.garbage_bytes, garbage);
+    CHECK_TEXT(verified(f.store), "ok");
+    fixture_close(&f);
+}
+
 static uint64_t garbage_blocks(const twin *p)
 {
     const lkv_runs *runs = twin_runs(p);
@@ -330,6 +374,7 @@ static const check_case cases[] = {CASE(merges_and_garbage),
                                    CASE(merges_change_hands),
                                    CASE(garbage_of_a_long_transaction),
                                    CASE(garbage_of_many_prepares),
+                                   CASE(dead_parts_are_enough),
                                    CASE(damaged_run),
                                    CASE(fails_anywhere)};
 
