@@ -127,6 +127,8 @@ static inline lkv_posix *lkv_posix_of(lkv_storage *storage)
 /* posix_name.c: the path of a file of the store, valid until the next call. */
 const char *lkv_posix_name(lkv_posix *posix, const char *file);
 const char *lkv_posix_object_name(lkv_posix *posix, uint32_t number);
+/* Syncs the directory that has the store's name. An errno. */
+LKV_MUST_CHECK int lkv_posix_sync_parent(lkv_posix *posix);
 /* Calls `each` with the name, within the store, of each of its files. */
 int lkv_posix_each(lkv_posix *posix, int (*each)(void *arg, const char *name),
                    void *arg);

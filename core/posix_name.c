@@ -24,6 +24,28 @@ const char *lkv_posix_object_name(lkv_posix *posix, uint32_t number)
     return lkv_posix_name(posix, file);
 }
 
+int lkv_posix_sync_parent(lkv_posix *posix)
+{
+    const lkv_os *os = posix->os;
+    size_t size = posix->path_size;
+    int file, rc;
+
+    while (size > 1 && posix->path[size - 1] == '/') {
+        size--;
+    }
+    while (size > 0 && posix->path[size - 1] != '/') {
+        size--;
+    }
+    memcpy(posix->name, posix->path, size);
+    memcpy(posix->name + size, size == 0 ? "." : "", size == 0 ? 2 : 1);
+    rc = os->files->open(os->ctx, posix->name, LKV_OS_DIRECTORY, &file);
+    if (rc == 0) {
+        rc = os->files->sync(os->ctx, file);
+        (void)os->files->close(os->ctx, file);
+    }
+    return rc == EACCES ? 0 : rc; /* it may only be searched: all that can be done */
+}
+
 uint32_t lkv_posix_number(const char *name)
 {
     uint32_t number = 0;

@@ -227,25 +227,6 @@ static int check_found(lkv_posix *posix, int found, lkv_error *err)
     return rc == LKV_ABSENT ? something_else(posix, err) : rc;
 }
 
-static int sync_parent(lkv_posix *posix)
-{
-    const lkv_os *os = posix->os;
-    size_t size = posix->path_size;
-    int file, rc;
-
-    while (size > 0 && posix->path[size - 1] != '/') {
-        size--;
-    }
-    memcpy(posix->name, posix->path, size);
-    memcpy(posix->name + size, size == 0 ? "." : "", size == 0 ? 2 : 1);
-    rc = os->files->open(os->ctx, posix->name, LKV_OS_DIRECTORY, &file);
-    if (rc == 0) {
-        rc = os->files->sync(os->ctx, file);
-        (void)os->files->close(os->ctx, file);
-    }
-    return rc;
-}
-
 /* The same in shared memory. LKV_MOVED as below. */
 static int check_names(lkv_posix *posix, lkv_error *err)
 {
@@ -267,7 +248,6 @@ static int make_directory(lkv_posix *posix, lkv_error *err)
 
     if (rc == 0) {
         posix->made_directory = 1;
-        rc = posix->base.sync == LKV_SYNC_OFF ? 0 : sync_parent(posix);
     } else if (rc == EEXIST) {
         rc = os->shared->list(os->ctx, posix->path, 0, see_any, &found);
         if (rc == ENOENT || (found & 1) != 0) {
@@ -510,8 +490,11 @@ static int remove_all(lkv_posix *posix, int directory, lkv_error *err)
     }
     if (rc == 0 && directory && !posix->shared_memory) {
         rc = os->shared->remove_directory(os->ctx, posix->path);
-        if (rc == ENOENT || rc == ENOTEMPTY || rc == EEXIST) {
-            rc = 0; /* others make a store there again */
+        /* Others make a store there again; or it is a symbolic link, or in a directory
+         * that is not ours to change: the store is gone all the same. */
+        if (rc == ENOENT || rc == ENOTEMPTY || rc == EEXIST || rc == ENOTDIR ||
+            rc == EACCES || rc == EPERM || rc == EBUSY) {
+            rc = 0;
         }
     }
     return rc == 0 ? LKV_OK : lkv_posix_failed(posix, err, rc, "remove", "");

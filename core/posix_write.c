@@ -449,6 +449,13 @@ int lkv_posix_sync_root(lkv_posix *posix, lkv_bytes bytes, lkv_error *err)
     if (rc == LKV_OK && !posix->shared_memory) {
         rc = sync_lists(posix, bytes, &root, &before, err);
     }
+    /* The first one: of what is made with sync=off, or broken off, nobody did it. */
+    if (rc == LKV_OK && !posix->shared_memory && posix->durable_slot < 0) {
+        int code = lkv_posix_sync_parent(posix);
+        rc = code == 0
+                 ? LKV_OK
+                 : lkv_posix_failed(posix, err, code, "sync", "the directory above");
+    }
     posix->named = 1; /* another may have made files */
     return rc == LKV_OK ? lkv_posix_sync_all(posix, err) : rc;
 }

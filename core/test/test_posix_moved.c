@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ROWS 300
 
@@ -206,8 +207,33 @@ static void a_reader(void)
     }
 }
 
+/* A store that is reached by a symbolic link is removed; the link, and the directory
+ * that it leads to, are not litekv's to remove. */
+static void by_a_link(void)
+{
+    lkv_posix_options options;
+    lkv_error err = {0};
+    char link[300];
+    party p;
+    guest u;
+
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    CHECK_INT(change(&u, 'a', 3), LKV_OK);
+    guest_close(&u);
+    directory_path(&p.directory, "link", link, sizeof(link));
+    CHECK_INT(symlink(p.path, link), 0);
+    options = p.options;
+    options.path = link;
+    CHECK_INT(lkv_storage_posix_remove(&lkv_os_posix, &options, &err), LKV_OK);
+    CHECK_TEXT(err.text, "");
+    CHECK_INT(rmdir(p.path), 0);
+    CHECK_INT(unlink(link), 0);
+    directory_remove(&p.directory);
+}
+
 static const check_case cases[] = {CASE(a_rollback), CASE(a_writer),
-                                   CASE(a_writing_one), CASE(a_reader)};
+                                   CASE(a_writing_one), CASE(a_reader),
+                                   CASE(by_a_link)};
 
 int main(int argc, char **argv)
 {

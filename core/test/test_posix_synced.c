@@ -310,9 +310,59 @@ static void room_is_not_synced(void)
     party_close(&p);
 }
 
+static ino_t above; /* the directory that has the store's name */
+static int above_synced;
+
+static int see_above(void *ctx, int file)
+{
+    struct stat found;
+    above_synced += fstat(file, &found) == 0 && found.st_ino == above;
+    return lkv_os_posix.files->sync(ctx, file);
+}
+
+/* A store is found by its own name, which its first durable root makes to last: however
+ * the directory came about, and however its path is written. */
+static void name_of_the_store(void)
+{
+    enum { PLAIN, SLASHES, WAS_THERE, MADE_WITH_OFF, HOWS };
+    for (int how = 0; how < HOWS; how++) {
+        lkv_os_files files = *lkv_os_posix.files;
+        lkv_os os = lkv_os_posix;
+        char path[310];
+        struct stat found;
+        party p;
+        guest u;
+
+        party_open(&p, PARTY_FILES);
+        snprintf(path, sizeof(path), "%s%s", p.path, how == SLASHES ? "//" : "");
+        p.options.path = path;
+        p.sync = how == MADE_WITH_OFF ? LKV_SYNC_OFF : LKV_SYNC_FULL;
+        if (how == WAS_THERE) {
+            CHECK_INT(mkdir(p.path, 0700), 0);
+        }
+        CHECK_INT(stat(p.directory.path, &found), 0);
+        above = found.st_ino;
+        above_synced = 0;
+        files.sync = see_above;
+        os.files = &files;
+        guest_open(&u, &p);
+        lkv_posix_of(u.storage)->os = &os;
+        guest_make(&u);
+        CHECK_INT(above_synced, how == MADE_WITH_OFF ? 0 : 1);
+        lkv_sync_fallback(u.store, LKV_SYNC_FULL);
+        commit_text(u.store, "a", "1");
+        commit_text(u.store, "b", "2");
+        CHECK_INT(above_synced, 1);
+        lkv_posix_of(u.storage)->os = &lkv_os_posix;
+        guest_close(&u);
+        party_close(&p);
+    }
+}
+
 static const check_case cases[] = {
     CASE(room_is_not_synced), CASE(prepared_twice),  CASE(root_of_a_killed_writer),
     CASE(synced_as_named),    CASE(root_taken_back), CASE(taken_back_with_sync_off),
+    CASE(name_of_the_store),
 };
 
 int main(int argc, char **argv)
