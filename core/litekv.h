@@ -389,9 +389,8 @@ typedef struct lkv_stats {
     uint64_t index_memory; /* bytes of the index in memory */
     uint64_t compact_left; /* bytes that merging and compaction have still to write */
     uint64_t compact_gain; /* of the log, that compaction to the end would give back */
-    /* Replaced by merging and compaction, and not removed yet; in files only on the
-     * list.
-     */
+    /* What merging and compaction replaced, as long as the root lists it: files of it
+     * may be gone already. */
     uint64_t garbage_bytes;
     unsigned auto_compact; /* the share above which commits compact, in thousandths */
 } lkv_stats;

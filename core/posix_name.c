@@ -43,7 +43,8 @@ int lkv_posix_sync_parent(lkv_posix *posix)
         rc = os->files->sync(os->ctx, file);
         (void)os->files->close(os->ctx, file);
     }
-    return rc == EACCES ? 0 : rc; /* it may only be searched: all that can be done */
+    /* It may only be searched, or its kind cannot: that is all that can be done. */
+    return rc == EACCES || rc == EINVAL || rc == EROFS ? 0 : rc;
 }
 
 uint32_t lkv_posix_number(const char *name)

@@ -8,9 +8,10 @@ typedef struct merge {
     lkv_survey *s;
     lkv_content *content; /* to write to; NULL: nothing is written */
     lkv_wreck wreck;
-    lkv_run index; /* of the part that is read */
-    uint64_t
-        takes; /* likewise: it has the newest of the log below, as far as is known */
+    /* Of the part that is read: its index, and the logical offset up to which it has the
+     * newest of the log; 0 when that is not known. */
+    lkv_run index;
+    uint64_t takes;
     lkv_memindex_cursor at;
     int on; /* `at` stands on a key */
 } merge;

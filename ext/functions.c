@@ -62,8 +62,8 @@ static char *stats_text(const lkv_handle *handle, const lkv_stats *stats)
         "\"dead_bytes\":%lld,\"segments\":%lld,\"parts\":%lld,\"runs\":%lld,"
         "\"revision\":%lld,\"index_bytes\":%lld,\"cache_bytes\":%lld,"
         "\"cache_limit\":%lld,\"compact_left\":%lld,\"compact_gain\":%lld,"
-        "\"garbage_bytes\":%lld,\"torn_bytes\":%lld,\"sync\":\"%s\",\"auto_compact\":%!"
-        ".3g}",
+        "\"garbage_bytes\":%lld,\"torn_bytes\":%lld,\"sync\":\"%s\","
+        "\"auto_compact\":%!.3g}",
         stats->records, stats->live_keys, stats->log_bytes, stats->live_bytes,
         stats->dead_bytes, stats->segments, stats->parts, stats->runs, stats->revision,
         stats->index_memory + stats->run_bytes, cached, limit, stats->compact_left,
