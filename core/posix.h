@@ -13,7 +13,8 @@
 #define LKV_POSIX_GONE                                                                 \
     "it was moved or removed while it was open; open the database again"
 #define LKV_POSIX_SHUT                                                                 \
-    "a write could not be made to last or undone; close the database and open it again"
+    "a write could not be made to last or undone; close the database and open it "     \
+    "again"
 #define LKV_POSIX_MAGIC "LKVlock1"
 #define LKV_POSIX_PAGE 4096u    /* bytes of `lock` */
 #define LKV_POSIX_WRITER 4096u  /* the byte that the writer locks, */

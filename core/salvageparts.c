@@ -8,8 +8,8 @@ typedef struct merge {
     lkv_survey *s;
     lkv_content *content; /* to write to; NULL: nothing is written */
     lkv_wreck wreck;
-    /* Of the part that is read: its index, and the logical offset up to which it has the
-     * newest of the log; 0 when that is not known. */
+    /* Of the part that is read: its index, and the logical offset up to which it has
+     * the newest of the log; 0 when that is not known. */
     lkv_run index;
     uint64_t takes;
     lkv_memindex_cursor at;
