@@ -15,16 +15,28 @@
 #define STEP_SHARE 16u /* the most of the room: zeros take it from others for good */
 #define OPEN_FILES 32u /* that wait to be mapped */
 
-/* A new file; what has its name was left by a writer that died. */
+/* A file with what is of no one becomes an empty one. */
+static int write_over(lkv_posix *posix, lkv_posix_object *object, lkv_error *err)
+{
+    int rc = posix->os->files->size(posix->os->ctx, object->file, &object->allocated);
+    object->touched = 1;
+    return rc == 0 ? lkv_posix_clean(posix, object->number, 0, err)
+                   : lkv_posix_object_failed(posix, err, rc, "make", object->number);
+}
+
+/* A new file; what has its name was left by a writer that died. If that was another
+ * user's, who alone may remove it, as in shared memory, its bytes go. */
 static int make_object(lkv_posix *posix, uint32_t number, lkv_posix_object **out,
                        lkv_error *err)
 {
-    int file;
+    int file, others = 0;
     int rc = lkv_posix_open_object(posix, number, LKV_OS_MAKE, &file);
     if (rc == EEXIST) {
-        (void)posix->os->shared->remove(
+        rc = posix->os->shared->remove(
             posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
-        rc = lkv_posix_open_object(posix, number, LKV_OS_MAKE, &file);
+        others = rc == EPERM || rc == EACCES;
+        rc = lkv_posix_open_object(posix, number, others ? LKV_OS_UPDATE : LKV_OS_MAKE,
+                                   &file);
     }
     if (rc != 0) {
         return lkv_posix_object_failed(posix, err, rc, "make", number);
@@ -36,7 +48,7 @@ static int make_object(lkv_posix *posix, uint32_t number, lkv_posix_object **out
     }
     (*out)->writable = 1;
     posix->named = 1;
-    return LKV_OK;
+    return others ? write_over(posix, *out, err) : LKV_OK;
 }
 
 int lkv_posix_open_to_write(lkv_posix *posix, lkv_posix_object *object)
@@ -279,7 +291,8 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
         rc = posix->os->shared->remove(
             posix->os->ctx, lkv_posix_object_name(posix, number), posix->shared_memory);
     }
-    return rc == 0 || rc == ENOENT
+    /* EPERM, EACCES: it is another user's, who may find it as a stray. */
+    return rc == 0 || rc == ENOENT || rc == EPERM || rc == EACCES
                ? LKV_OK
                : lkv_posix_object_failed(posix, err, rc, "remove", number);
 }

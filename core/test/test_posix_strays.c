@@ -7,6 +7,7 @@
 #include "posix.h"
 #include "rescue.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,7 +107,72 @@ static void recovery_taken_back(void)
     party_close(&p);
 }
 
-static const check_case cases[] = {CASE(lock_given_back), CASE(recovery_taken_back)};
+static int not_ours(void *ctx, const char *name, int memory)
+{
+    (void)ctx;
+    (void)name;
+    (void)memory;
+    return EPERM;
+}
+
+/* Files that another user made, in a directory where each removes his own alone, as
+ * that of shared memory. What cannot be removed does not stop a writer: not what
+ * compaction leaves, nor a file that has the name of a new one, of a writer that died.
+ */
+static void of_another_user(void)
+{
+    for (int kind = 0; kind < PARTY_KINDS; kind++) {
+        lkv_os_shared shared = *lkv_os_posix.shared;
+        lkv_os os = lkv_os_posix;
+        uint64_t left;
+        party p;
+        guest u, v;
+
+        party_begin(&p, &u, (enum party_kind)kind, LKV_SYNC_FULL);
+        u.storage->segment = 200;
+        begin(u.store);
+        for (int i = 0; i < 20; i++) {
+            CHECK_INT(put_text(u.store, "x", LONG_TEXT), LKV_OK);
+        }
+        prepare_and_commit(u.store);
+        shared.remove = not_ours;
+        os.shared = &shared;
+        lkv_posix_of(u.storage)->os = &os;
+        begin(u.store); /* it dies, and leaves files that a next one would make */
+        for (int i = 0; i < 20; i++) {
+            CHECK_INT(put_text(u.store, "x", LONG_TEXT), LKV_OK);
+        }
+        CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
+        lkv_rollback(u.store);
+        guest_open(&v, &p);
+        v.storage->segment = 200;
+        lkv_posix_of(v.storage)->os = &os;
+        for (int i = 0; i < 20; i++) {
+            const char value[] = {(char)('a' + i), '\0'};
+            begin(v.store);
+            CHECK_INT(put_text(v.store, "y", LONG_TEXT), LKV_OK);
+            CHECK_INT(put_text(v.store, "x", value), LKV_OK);
+            prepare_and_commit(v.store);
+            if (i % 4 == 0) {
+                begin(v.store);
+                CHECK_INT(lkv_compact(v.store, UINT64_MAX, &left, &v.err), LKV_OK);
+                prepare_and_commit(v.store);
+            }
+        }
+        CHECK_INT(lkv_refresh(u.store, &u.err), LKV_OK);
+        CHECK_TEXT(get_text(u.store, "x"), "t");
+        CHECK_TEXT(get_text(u.store, "y"), LONG_TEXT);
+        CHECK_SIZE(lkv_count(u.store), 2);
+        CHECK_INT(lkv_verify(v.store, NULL, NULL, &v.err), LKV_OK);
+        lkv_posix_of(u.storage)->os = lkv_posix_of(v.storage)->os = &lkv_os_posix;
+        guest_close(&u);
+        guest_close(&v);
+        party_close(&p);
+    }
+}
+
+static const check_case cases[] = {CASE(lock_given_back), CASE(recovery_taken_back),
+                                   CASE(of_another_user)};
 
 int main(int argc, char **argv)
 {
