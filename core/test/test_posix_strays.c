@@ -107,6 +107,18 @@ static void recovery_taken_back(void)
     party_close(&p);
 }
 
+/* What is behind the end is nothing. */
+static void check_zeros(const char *path, const lkv_end *end)
+{
+    char name[40];
+    snprintf(name, sizeof(name), "%08x", (unsigned)end->segment);
+    for (long at = end->offset; at < directory_size(path, name); at++) {
+        if (!CHECK_INT(directory_peek(path, name, at), 0)) {
+            break;
+        }
+    }
+}
+
 static int not_ours(void *ctx, const char *name, int memory)
 {
     (void)ctx;
@@ -153,6 +165,9 @@ static void of_another_user(void)
             CHECK_INT(put_text(v.store, "y", LONG_TEXT), LKV_OK);
             CHECK_INT(put_text(v.store, "x", value), LKV_OK);
             prepare_and_commit(v.store);
+            if (kind != PARTY_SHARED) {
+                check_zeros(p.path, &v.store->log.at);
+            }
             if (i % 4 == 0) {
                 begin(v.store);
                 CHECK_INT(lkv_compact(v.store, UINT64_MAX, &left, &v.err), LKV_OK);
