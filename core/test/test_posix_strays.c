@@ -152,7 +152,7 @@ static void of_another_user(void)
         lkv_posix_of(u.storage)->os = &os;
         begin(u.store); /* it dies, and leaves files that a next one would make */
         for (int i = 0; i < 20; i++) {
-            CHECK_INT(put_text(u.store, "x", LONG_TEXT), LKV_OK);
+            CHECK_INT(put_filler(u.store, "x", 600, 1), LKV_OK);
         }
         CHECK_INT(lkv_prepare(u.store, &u.err), LKV_OK);
         lkv_rollback(u.store);
