@@ -158,8 +158,9 @@ static int open_shared(void *ctx, const char *path, int shared, enum lkv_os_use 
                        unsigned mode, int *file)
 {
     os_fault *fault = ctx;
-    int rc = fails(fault)
-                 ? as(fault, EMFILE)
+    int rc = fails(fault) ? as(fault, EMFILE)
+             : fault->only_reads && use != LKV_OS_LOOK
+                 ? EACCES
                  : lkv_os_posix_shared.open(NULL, path, shared, use, mode, file);
     if (rc != 0) {
         *file = -1;

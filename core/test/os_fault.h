@@ -26,6 +26,7 @@ typedef struct os_fault {
     uint64_t open_files, maps;
     uint64_t room;     /* bytes that are said to be left; 0: those that are */
     uint64_t slept_ms; /* it does not sleep really */
+    int only_reads;    /* files of a store can be opened for no more */
     uint8_t boots;     /* another number: the machine was started again */
     int64_t now_ms;
     uint8_t next_random; /* random bytes count upwards from here */
