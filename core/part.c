@@ -83,31 +83,51 @@ static int damage(lkv_error *err, const lkv_part *part, uint32_t offset,
     return lkv_log_damage(err, part->number, offset, why);
 }
 
-/* Whether header and seal, where they can be read, are those of the part that the root
- * lists; damage there touches no record. */
-static int check_object(lkv_log *log, const lkv_part *part, lkv_error *err)
+/* The bytes of a header or a seal, unless they are damaged (LKV_ABSENT), which touches
+ * no record. */
+static int look_at(lkv_log *log, const lkv_part *part, uint32_t offset, size_t size,
+                   lkv_bytes *view, lkv_error *err)
 {
     lkv_storage *storage = log->storage;
-    uint32_t end = part->size < LKV_SEAL_SIZE ? 0 : part->size - LKV_SEAL_SIZE;
     lkv_error damaged = {0};
+    int rc;
+
+    log->views++;
+    rc = storage->ops->read(storage, part->number, offset, size, view, &damaged);
+    if (rc != LKV_OK && rc != LKV_CORRUPT && err != NULL) {
+        *err = damaged;
+    }
+    return rc == LKV_CORRUPT ? LKV_ABSENT : rc;
+}
+
+int lkv_part_check_header(lkv_log *log, const lkv_part *part, lkv_error *err)
+{
     lkv_segment_header header;
+    const char *why;
+    lkv_bytes view;
+    int rc = look_at(log, part, 0, LKV_SEGMENT_HEADER, &view, err);
+
+    if (rc == LKV_OK && lkv_format_parse_segment(view, &header, &why) == LKV_OK &&
+        !lkv_format_heads_part(&header, part, log->at.store_id)) {
+        return damage(err, part, 0, "the segment is not the root's");
+    }
+    return rc == LKV_ABSENT ? LKV_OK : rc;
+}
+
+/* Whether header and seal, where they can be read, are those of the part that the root
+ * lists. */
+static int check_object(lkv_log *log, const lkv_part *part, lkv_error *err)
+{
+    uint32_t end = part->size < LKV_SEAL_SIZE ? 0 : part->size - LKV_SEAL_SIZE;
     lkv_seal_record seal;
     lkv_record record;
     const char *why;
     lkv_bytes view;
     size_t need;
-    int rc;
+    int rc = lkv_part_check_header(log, part, err);
 
-    log->views++;
-    rc = storage->ops->read(storage, part->number, 0, LKV_SEGMENT_HEADER, &view,
-                            &damaged);
-    if (rc == LKV_OK && lkv_format_parse_segment(view, &header, &why) == LKV_OK &&
-        !lkv_format_heads_part(&header, part, log->at.store_id)) {
-        return damage(err, part, 0, "the segment is not the root's");
-    }
-    if (rc == LKV_OK || rc == LKV_CORRUPT) {
-        rc = storage->ops->read(storage, part->number, end, LKV_SEAL_SIZE, &view,
-                                &damaged);
+    if (rc == LKV_OK) {
+        rc = look_at(log, part, end, LKV_SEAL_SIZE, &view, err);
     }
     if (rc == LKV_OK &&
         lkv_format_parse(view.data, view.size, &record, &need, &why) == LKV_OK &&
@@ -115,10 +135,7 @@ static int check_object(lkv_log *log, const lkv_part *part, lkv_error *err)
         !lkv_format_seals_part(&seal, part)) {
         return damage(err, part, end, "the seal is of other records");
     }
-    if (rc != LKV_OK && rc != LKV_CORRUPT && err != NULL) {
-        *err = damaged;
-    }
-    return rc == LKV_CORRUPT ? LKV_OK : rc;
+    return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 
 static int check_once(lkv_log *log, lkv_part *part, lkv_error *err)

@@ -59,6 +59,9 @@ typedef struct lkv_base_cursor {
     int is_long; /* `bytes` is but the key */
 } lkv_base_cursor;
 
+/* Whether the header of a part, where it can be read, is that of the one listed. */
+LKV_MUST_CHECK int lkv_part_check_header(lkv_log *log, const lkv_part *part,
+                                         lkv_error *err);
 void lkv_base_init(lkv_base_cursor *cursor, lkv_log *log, lkv_runs *runs);
 void lkv_base_free(lkv_base_cursor *cursor);
 

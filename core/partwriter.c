@@ -79,10 +79,11 @@ static int take_last(lkv_part_writer *writer, lkv_log *log, lkv_error *err)
 {
     lkv_runs one = {.parts = 1, .part = &writer->part};
     lkv_base_cursor cursor;
-    int rc;
+    int rc = lkv_part_check_header(log, &writer->part, err);
 
+    writer->part.checked = 1; /* it has no seal yet */
     lkv_base_init(&cursor, log, &one);
-    rc = lkv_base_last(&cursor, err);
+    rc = rc == LKV_OK ? lkv_base_last(&cursor, err) : rc;
     if (rc == LKV_OK) {
         lkv_place at = lkv_base_place(&cursor);
         lkv_bytes key = lkv_base_key(&cursor);

@@ -229,6 +229,7 @@ static int rebuild(lkv_store *store, const lkv_before *before, lkv_error *err)
     if (runs == NULL) {
         return LKV_NOMEM;
     }
+    replay.headers = 1; /* who opens the store next replays what is behind the tail */
     lkv_replay_tail(&replay, &runs->tail);
     runs->tail_at = lkv_replay_logical(&replay);
     lkv_reindex_set(store, runs);

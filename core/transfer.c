@@ -499,6 +499,7 @@ static int replace(import *in, lkv_error *err)
     rc = write_objects(in, err);
     if (rc == LKV_OK) {
         lkv_replay_at_tail(&replay, &store->log, &store->log.runs->tail);
+        replay.headers = 1;
         rc = lkv_reindex_log(store, &replay, err);
     }
     if (rc == LKV_OK) {

@@ -250,6 +250,39 @@ static void refused(void)
     }
 }
 
+/* A damaged header of a segment that the tail has passed stops nobody; but a new tail
+ * would be before it, and the store could not be opened any more. */
+static void damaged_header(void)
+{
+    uint64_t random = check_seed();
+    const char *want;
+    const lkv_log *log;
+    lkv_bytes object;
+    uint32_t number;
+    fixture f;
+
+    layers_open(&f);
+    lkv_auto_compact_fallback(f.store, 0);
+    for (unsigned i = 0; i < 120; i++) {
+        layers_commit(f.store, &random, 5);
+    }
+    log = &f.store->log;
+    number = log->segments[log->first].number + 1;
+    CHECK(number < log->runs->tail.segment);
+    want = summary(f.store);
+    object = layers_object(f.memory, number);
+    ((uint8_t *)(uintptr_t)object.data)[20] ^= 1;
+    layers_put_object(f.memory, number, object);
+    free((uint8_t *)(uintptr_t)object.data);
+    begin(f.store);
+    CHECK_INT(lkv_rebuild(f.store, &f.err), LKV_CORRUPT);
+    CHECK_HAS(f.err.text, "offset 0: segment header: checksum mismatch");
+    prepare_and_commit(f.store);
+    layers_reopen(&f);
+    CHECK_TEXT(summary(f.store), want);
+    fixture_close(&f);
+}
+
 typedef struct sweep {
     int storage, for_good, owner, all;
 } sweep;
@@ -325,9 +358,10 @@ static void failures_in_layers(void)
 }
 
 static const check_case cases[] = {
-    CASE(same_content), CASE(damaged_index),  CASE(inside_a_transaction),
-    CASE(little_to_do), CASE(bounded_memory), CASE(under_a_cursor),
-    CASE(refused),      CASE(failures),       CASE(failures_in_layers)};
+    CASE(same_content),      CASE(damaged_index),  CASE(inside_a_transaction),
+    CASE(little_to_do),      CASE(bounded_memory), CASE(under_a_cursor),
+    CASE(refused),           CASE(damaged_header), CASE(failures),
+    CASE(failures_in_layers)};
 
 int main(int argc, char **argv)
 {

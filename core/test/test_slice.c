@@ -147,6 +147,59 @@ static void dead_parts_are_enough(void)
     fixture_close(&f);
 }
 
+static uint64_t compact_some(fixture *f, uint64_t budget)
+{
+    uint64_t left = UINT64_MAX;
+    begin(f->store);
+    if (!CHECK_INT(lkv_compact(f->store, budget, &left, &f->err), LKV_OK)) {
+        CHECK_TEXT(f->err.text, "");
+    }
+    prepare_and_commit(f->store);
+    return left;
+}
+
+/* Values that are copies of a part: whoever takes an open part up does not take the end
+ * of the last one for its seal. */
+static void values_like_parts(void)
+{
+    const lkv_part *part;
+    lkv_bytes copy;
+    uint64_t left;
+    fixture f;
+
+    fixture_open(&f, 128);
+    f.storage->segment = 1500;
+    f.store->flush_size = 400;
+    f.store->auto_compact = 0;
+    commit_text(f.store, "m", "1");
+    left = compact_some(&f, UINT64_MAX);
+    CHECK_SIZE(left, 0);
+    part = &f.store->log.runs->part[0];
+    copy = layers_object(f.memory, part->number);
+    copy.size = part->size;
+    for (unsigned i = 0; i < 40; i++) {
+        char key[8];
+        lkv_row row = {{key, 3}, copy, 0};
+        snprintf(key, sizeof(key), "k%02u", i);
+        begin(f.store);
+        CHECK_INT(lkv_put(f.store, &row, &f.err), LKV_OK);
+        prepare_and_commit(f.store);
+    }
+    left = 1;
+    for (unsigned i = 0; i < 200 && left > 0 && check_failures() == 0; i++) {
+        fixture_reopen(&f);
+        f.store->flush_size = 400;
+        f.store->auto_compact = 0;
+        CHECK_INT(lkv_refresh(f.store, &f.err), LKV_OK);
+        left = compact_some(&f, 1);
+    }
+    CHECK_SIZE(left, 0);
+    CHECK_SIZE(lkv_count(f.store), 41);
+    CHECK_INT(lkv_verify(f.store, NULL, NULL, &f.err), LKV_OK);
+    free((void *)(uintptr_t)copy.data);
+    fixture_close(&f);
+}
+
 static uint64_t garbage_blocks(const twin *p)
 {
     const lkv_runs *runs = twin_runs(p);
@@ -375,6 +428,7 @@ static const check_case cases[] = {CASE(merges_and_garbage),
                                    CASE(garbage_of_a_long_transaction),
                                    CASE(garbage_of_many_prepares),
                                    CASE(dead_parts_are_enough),
+                                   CASE(values_like_parts),
                                    CASE(damaged_run),
                                    CASE(fails_anywhere)};
 

@@ -544,6 +544,39 @@ static void damage_before_the_tail(void)
     fixture_close(&f);
 }
 
+/* A header behind the tail of the index is damaged: the store could not be opened with
+ * it. */
+static void damaged_header(void)
+{
+    uint64_t random = check_seed();
+    lkv_bytes object;
+    uint32_t number;
+    export out;
+    fixture f;
+
+    layers_open(&f);
+    lkv_auto_compact_fallback(f.store, 0);
+    layers_commit(f.store, &random, 5);
+    take_export(f.store, &out);
+    for (unsigned i = 0; i < 120; i++) {
+        layers_commit(f.store, &random, 5);
+    }
+    number = f.store->log.segments[f.store->log.first].number + 1;
+    CHECK(number < f.store->log.runs->tail.segment);
+    object = layers_object(f.memory, number);
+    ((uint8_t *)(uintptr_t)object.data)[20] ^= 1;
+    layers_put_object(f.memory, number, object);
+    free((uint8_t *)(uintptr_t)object.data);
+    begin(f.store);
+    CHECK_INT(import(f.store, &out, &f.err), LKV_CORRUPT);
+    CHECK_HAS(f.err.text, "offset 0: segment header: checksum mismatch");
+    prepare_and_commit(f.store);
+    layers_reopen(&f);
+    CHECK_INT(lkv_refresh(f.store, &f.err), LKV_OK);
+    free(out.bytes);
+    fixture_close(&f);
+}
+
 static const check_case cases[] = {CASE(there_and_back),
                                    CASE(older_than_the_log),
                                    CASE(in_place_of_damage),
@@ -557,7 +590,8 @@ static const check_case cases[] = {CASE(there_and_back),
                                    CASE(every_byte_of_the_blocks),
                                    CASE(a_key_is_missing),
                                    CASE(roots_of_no_index),
-                                   CASE(damage_before_the_tail)};
+                                   CASE(damage_before_the_tail),
+                                   CASE(damaged_header)};
 
 int main(int argc, char **argv)
 {
