@@ -102,10 +102,11 @@ typedef struct lkv_posix {
     int settling;       /* the lock is held to make out the end, and no longer */
     int making;         /* a new store: what is published is seen at once */
     int made_directory;
-    int broken; /* a sync failed: no writes until it is opened again */
-    int again;  /* what is synced is written once more before */
-    int named;  /* files were made whose names are not synced */
-    int strays; /* objects were taken back whose files are still there */
+    int broken;  /* a sync failed: no writes until it is opened again */
+    int again;   /* what is synced is written once more before */
+    int cleaned; /* what the writer before has left of what it did not publish */
+    int named;   /* files were made whose names are not synced */
+    int strays;  /* objects were taken back whose files are still there */
     uint8_t *new_root;
     size_t new_root_size;
     lkv_posix_prepared *prepared;
@@ -128,8 +129,8 @@ static inline lkv_posix *lkv_posix_of(lkv_storage *storage)
 /* posix_name.c: the path of a file of the store, valid until the next call. */
 const char *lkv_posix_name(lkv_posix *posix, const char *file);
 const char *lkv_posix_object_name(lkv_posix *posix, uint32_t number);
-/* Syncs the directory that has the store's name. An errno. */
-LKV_MUST_CHECK int lkv_posix_sync_parent(lkv_posix *posix);
+/* The directory that has the store's own name; likewise. */
+const char *lkv_posix_parent(lkv_posix *posix);
 /* Calls `each` with the name, within the store, of each of its files. */
 int lkv_posix_each(lkv_posix *posix, int (*each)(void *arg, const char *name),
                    void *arg);
@@ -170,7 +171,8 @@ int lkv_posix_same(const lkv_posix *posix);
  * files are open, some of objects are closed. */
 int lkv_posix_open_file(lkv_posix *posix, const char *name, enum lkv_os_use use,
                         int *file);
-int lkv_posix_open_directory(lkv_posix *posix, int *file);
+/* The names in the store's directory, or its own in the one above, are made to last. */
+LKV_MUST_CHECK int lkv_posix_sync_directory(lkv_posix *posix, int parent);
 /* The file is closed by lkv_posix_close_file(). */
 int lkv_posix_open_object(lkv_posix *posix, uint32_t number, enum lkv_os_use use,
                           int *file);
@@ -222,6 +224,8 @@ void lkv_posix_remove_gone(lkv_posix *posix, lkv_bytes root);
 /* Whether a power cut may bring a root back that names more than the published one
  * does: nothing is removed then. */
 int lkv_posix_may_come_back(const lkv_posix *posix);
+/* Notes in `writing` that what is not published is written now. */
+void lkv_posix_writes(lkv_posix *posix);
 /* No later sync makes up for one that failed: the handle is of no use, and the next
  * writer is told. */
 void lkv_posix_break(lkv_posix *posix);

@@ -99,6 +99,19 @@ static void write_page(lkv_posix *posix, const lkv_end *end, int writer)
     atomic_store(&posix->page->sequence, sequence + 1);
 }
 
+void lkv_posix_writes(lkv_posix *posix)
+{
+    if (posix->cleaned || atomic_load(&posix->page->writing) == 0) {
+        atomic_store(&posix->page->writing, posix->broken ? 2 : 1);
+    }
+}
+
+void lkv_posix_break(lkv_posix *posix)
+{
+    posix->broken = 1;
+    atomic_store(&posix->page->writing, 2);
+}
+
 /* Kept until its end is published. */
 int lkv_posix_write_root(lkv_storage *storage, uint64_t generation, lkv_bytes root,
                          lkv_error *err)
@@ -222,15 +235,15 @@ int lkv_posix_root_lost(lkv_storage *storage, const lkv_end *end, lkv_error *err
  * killed has left to be synced, or taken back, is what others stand on. */
 static int clean_up(lkv_posix *posix, const lkv_end *end, lkv_error *err)
 {
-    uint64_t writing = posix->restarted ? 0 : atomic_load(&posix->page->writing);
+    uint64_t writing = atomic_load(&posix->page->writing);
     int rc = LKV_OK;
 
-    posix->again = writing > 1;
+    posix->again = writing > 1; /* after a restart too: it may be of this run */
     if (posix->again) {
         rc =
             lkv_posix_sync_root(posix, (lkv_bytes){posix->root, posix->root_size}, err);
     }
-    if (rc == LKV_OK && writing != 0) {
+    if (rc == LKV_OK && writing != 0 && (posix->again || !posix->restarted)) {
         rc = lkv_posix_sync_roots(posix, err);
     }
     posix->again = 0;
@@ -242,6 +255,7 @@ static int clean_up(lkv_posix *posix, const lkv_end *end, lkv_error *err)
         posix->restarted = 0;
     }
     posix->strays = 1;
+    posix->cleaned = rc == LKV_OK;
     return rc;
 }
 
@@ -320,6 +334,9 @@ int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
     if (posix->read_only) {
         return lkv_posix_error(posix, err, LKV_READONLY, "it may not be written");
     }
+    if (posix->broken) {
+        return lkv_posix_error(posix, err, LKV_IO, LKV_POSIX_SHUT);
+    }
     rc = lkv_posix_wait(posix, LKV_POSIX_WRITER, LKV_OS_EXCLUDE, wait_ms, err);
     if (rc == LKV_OK) {
         rc = still_named(posix, err);
@@ -328,7 +345,8 @@ int lkv_posix_lock(lkv_storage *storage, int64_t wait_ms, lkv_error *err)
         posix->locked = 1;
         posix->copied = 0;
         /* A writer died, or left a torn tail: the log tells what stands. */
-        if (atomic_load(&posix->page->writing) != 0) {
+        posix->cleaned = atomic_load(&posix->page->writing) == 0;
+        if (!posix->cleaned) {
             lkv_posix_distrust(posix);
         }
     }
@@ -425,7 +443,7 @@ void lkv_posix_unlock(lkv_storage *storage, const lkv_end *end)
         }
         /* Only now: a reader that finds a file gone looks for a newer end. */
         took_durable = lkv_posix_took_root(posix, keep);
-        if (!posix->broken) {
+        if (posix->cleaned && !posix->broken) {
             atomic_store(&posix->page->writing, 0);
         }
     }

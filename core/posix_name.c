@@ -24,11 +24,9 @@ const char *lkv_posix_object_name(lkv_posix *posix, uint32_t number)
     return lkv_posix_name(posix, file);
 }
 
-int lkv_posix_sync_parent(lkv_posix *posix)
+const char *lkv_posix_parent(lkv_posix *posix)
 {
-    const lkv_os *os = posix->os;
     size_t size = posix->path_size;
-    int file, rc;
 
     while (size > 1 && posix->path[size - 1] == '/') {
         size--;
@@ -38,13 +36,7 @@ int lkv_posix_sync_parent(lkv_posix *posix)
     }
     memcpy(posix->name, posix->path, size);
     memcpy(posix->name + size, size == 0 ? "." : "", size == 0 ? 2 : 1);
-    rc = os->files->open(os->ctx, posix->name, LKV_OS_DIRECTORY, &file);
-    if (rc == 0) {
-        rc = os->files->sync(os->ctx, file);
-        (void)os->files->close(os->ctx, file);
-    }
-    /* It may only be searched, or its kind cannot: that is all that can be done. */
-    return rc == EACCES || rc == EINVAL || rc == EROFS ? 0 : rc;
+    return posix->name;
 }
 
 uint32_t lkv_posix_number(const char *name)

@@ -126,13 +126,20 @@ int lkv_posix_open_file(lkv_posix *posix, const char *name, enum lkv_os_use use,
     return rc;
 }
 
-int lkv_posix_open_directory(lkv_posix *posix, int *file)
+int lkv_posix_sync_directory(lkv_posix *posix, int parent)
 {
     const lkv_os *os = posix->os;
-    int rc = os->files->open(os->ctx, posix->path, LKV_OS_DIRECTORY, file);
-    if (rc == EMFILE || rc == ENFILE) {
-        close_files(posix);
-        rc = os->files->open(os->ctx, posix->path, LKV_OS_DIRECTORY, file);
+    int file = -1, rc = EMFILE;
+    for (int tries = 0; tries < 2 && (rc == EMFILE || rc == ENFILE); tries++) {
+        if (tries > 0) {
+            close_files(posix);
+        }
+        rc = os->files->open(os->ctx, parent ? lkv_posix_parent(posix) : posix->path,
+                             LKV_OS_DIRECTORY, &file);
+    }
+    if (rc == 0) {
+        rc = os->files->sync(os->ctx, file);
+        (void)os->files->close(os->ctx, file);
     }
     return rc;
 }

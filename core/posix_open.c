@@ -425,7 +425,7 @@ int lkv_storage_posix_make(lkv_storage *storage, int *made, lkv_error *err)
     if (rc != LKV_OK) {
         return rc;
     }
-    posix->locked = 1;
+    posix->locked = posix->cleaned = 1;
     rc = has_root(posix, err);
     posix->making = rc == LKV_ABSENT;
     *made = posix->making;

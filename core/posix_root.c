@@ -350,7 +350,7 @@ static int write_slot(lkv_posix *posix, int number, const lkv_posix_prepared *fr
     }
     posix->copied = 0;
     /* Until unlock(): a root that its writer does not come to sync is not trusted. */
-    atomic_store(&posix->page->writing, posix->broken ? 2 : 1);
+    lkv_posix_writes(posix);
     rc = lkv_posix_open_file(posix, name, LKV_OS_UPDATE, &file);
     if (rc == ENOENT && from == NULL) {
         return LKV_OK;

@@ -165,7 +165,7 @@ int lkv_posix_write(lkv_storage *storage, uint32_t number, uint64_t offset,
     if (posix->broken) {
         return lkv_posix_error(posix, err, LKV_IO, LKV_POSIX_SHUT);
     }
-    atomic_store(&posix->page->writing, 1);
+    lkv_posix_writes(posix);
     rc = writable(posix, number, offset, &object, err);
     if (rc != LKV_OK || object == NULL) {
         return rc;
@@ -297,12 +297,6 @@ int lkv_posix_remove(lkv_storage *storage, uint32_t number, uint64_t offset,
                : lkv_posix_object_failed(posix, err, rc, "remove", number);
 }
 
-void lkv_posix_break(lkv_posix *posix)
-{
-    posix->broken = 1;
-    atomic_store(&posix->page->writing, 2);
-}
-
 int lkv_posix_write_again(lkv_posix *posix, int file)
 {
     const lkv_os *os = posix->os;
@@ -339,8 +333,7 @@ static int sync_object(lkv_posix *posix, lkv_posix_object *object)
 
 int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err)
 {
-    const lkv_os *os = posix->os;
-    int rc = 0, directory;
+    int rc = 0;
 
     if (posix->shared_memory) {
         posix->named = 0;
@@ -355,11 +348,7 @@ int lkv_posix_sync_all(lkv_posix *posix, lkv_error *err)
         }
     }
     if (posix->named) {
-        rc = lkv_posix_open_directory(posix, &directory);
-        if (rc == 0) {
-            rc = os->files->sync(os->ctx, directory);
-            (void)os->files->close(os->ctx, directory);
-        }
+        rc = lkv_posix_sync_directory(posix, 0);
         if (rc != 0) {
             return lkv_posix_failed(posix, err, rc, "sync", "the directory");
         }
@@ -464,8 +453,10 @@ int lkv_posix_sync_root(lkv_posix *posix, lkv_bytes bytes, lkv_error *err)
     }
     /* The first one: of what is made with sync=off, or broken off, nobody did it. */
     if (rc == LKV_OK && !posix->shared_memory && posix->durable_slot < 0) {
-        int code = lkv_posix_sync_parent(posix);
-        rc = code == 0
+        int code = posix->os->shared->sync(posix->os->ctx, posix->lock_file);
+        code = code == 0 ? lkv_posix_sync_directory(posix, 1) : code;
+        /* It may only be searched, or its kind is not synced: that is all there is. */
+        rc = code == 0 || code == EACCES || code == EINVAL || code == EROFS
                  ? LKV_OK
                  : lkv_posix_failed(posix, err, code, "sync", "the directory above");
     }
@@ -527,8 +518,10 @@ int lkv_posix_clean(lkv_posix *posix, uint32_t number, uint64_t offset, lkv_erro
     if (rc == LKV_OK && changed && posix->base.sync != LKV_SYNC_OFF &&
         !posix->shared_memory) {
         int code = posix->os->shared->sync(posix->os->ctx, object->file);
-        rc = code == 0 ? LKV_OK
-                       : lkv_posix_object_failed(posix, err, code, "sync", number);
+        if (code != 0) {
+            lkv_posix_break(posix);
+            rc = lkv_posix_object_failed(posix, err, code, "sync", number);
+        }
     }
     return rc;
 }

@@ -571,8 +571,7 @@ void lkv_handle_rollback_to(lkv_handle *handle, const void *object, int savepoin
     if (!counts(handle, object)) {
         return;
     }
-    if (handle->created && handle->home != LKV_HOME_DATABASE &&
-        savepoint < handle->smallest) {
+    if (handle->created && savepoint < handle->smallest) {
         abandon(handle); /* older than the table */
         lkv_handle_detach(handle);
         return;

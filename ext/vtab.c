@@ -244,6 +244,9 @@ static int join(lkv_table *table, char **text)
     rc = sql == NULL ? SQLITE_NOMEM : sqlite3_exec(table->db, sql, NULL, NULL, NULL);
     table->handle->joining = 0;
     sqlite3_free(sql);
+    if (rc == SQLITE_AUTH && table->handle->home == LKV_HOME_DATABASE) {
+        return SQLITE_OK; /* its shadow tables are a part of the transaction */
+    }
     if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
         *text = sqlite3_mprintf("litekv: \"%w\": %s", table->name,
                                 sqlite3_errmsg(table->db));

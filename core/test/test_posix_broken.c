@@ -5,6 +5,7 @@
 #include "fixture.h"
 #include "party.h"
 #include "posix.h"
+#include "rescue.h"
 
 #include <errno.h>
 #include <string.h>
@@ -97,16 +98,18 @@ static void half_written(void)
 }
 
 /* A handle with a commit that no root vouches for, and one whose sync has failed. */
-static void fail_a_sync(party *p, guest *u, int when)
+enum failed_sync { OF_A_ROOT, OF_ROOM, NO_ROOT };
+
+static void fail_a_sync(party *p, guest *u, enum failed_sync kind)
 {
     static lkv_os_shared shared;
     static lkv_os os;
 
-    party_begin(p, u, PARTY_FILES, LKV_SYNC_NORMAL);
+    party_begin(p, u, PARTY_FILES, kind == NO_ROOT ? LKV_SYNC_FULL : LKV_SYNC_NORMAL);
     commit_text(u->store, "a", "1");
     commit_text(u->store, "b", "2");
     memcpy(&shared, lkv_os_posix.shared, sizeof(shared));
-    of_room = when;
+    of_room = kind == OF_ROOM;
     shared.sync = no_sync;
     shared.write = see_room;
     os = lkv_os_posix;
@@ -114,7 +117,9 @@ static void fail_a_sync(party *p, guest *u, int when)
     lkv_posix_of(u->storage)->os = &os;
     begin(u->store);
     CHECK_INT(put_text(u->store, "c", "3"), LKV_OK);
-    CHECK_INT(lkv_set_sync(u->store, LKV_SYNC_FULL, &u->err), LKV_OK);
+    if (kind != NO_ROOT) {
+        CHECK_INT(lkv_set_sync(u->store, LKV_SYNC_FULL, &u->err), LKV_OK);
+    }
     to_fail = 1;
     CHECK_INT(lkv_prepare(u->store, &u->err), LKV_IO);
     CHECK_INT(to_fail, 0);
@@ -140,20 +145,20 @@ static uint64_t newest_generation(const char *path)
  * when it is closed either. */
 static void vouches_no_more(void)
 {
-    uint64_t newest;
-    party p;
-    guest u;
+    for (enum failed_sync kind = OF_A_ROOT; kind <= NO_ROOT; kind++) {
+        uint64_t newest;
+        party p;
+        guest u;
 
-    fail_a_sync(&p, &u, 1);
-    newest = newest_generation(p.path);
-    CHECK_SIZE(newest, u.store->log.at.generation);
-    CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_OK);
-    CHECK_INT(lkv_log_vouch(&u.store->log, &u.err), LKV_IO);
-    CHECK_HAS(u.err.text, "a write could not be made to last");
-    lkv_rollback(u.store);
-    guest_close(&u);
-    CHECK_SIZE(newest_generation(p.path), newest);
-    party_close(&p);
+        fail_a_sync(&p, &u, kind);
+        newest = newest_generation(p.path);
+        CHECK_SIZE(newest, u.store->log.at.generation);
+        CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_IO);
+        CHECK_HAS(u.err.text, "a write could not be made to last");
+        guest_close(&u);
+        CHECK_SIZE(newest_generation(p.path), newest);
+        party_close(&p);
+    }
 }
 
 static struct {
@@ -209,7 +214,7 @@ static void written_again(void)
     party p;
     guest u, v;
 
-    fail_a_sync(&p, &u, 0);
+    fail_a_sync(&p, &u, OF_A_ROOT);
     guest_close(&u);
     memset(seen, 0, sizeof(seen));
     files = 0;
@@ -233,8 +238,40 @@ static void written_again(void)
     party_close(&p);
 }
 
+/* Of a damaged store nothing is written again, so that it is left to the next writer:
+ * also when a recovery is taken back, or committed. */
+static void left_by_a_recovery(void)
+{
+    for (int commits = 0; commits < 2; commits++) {
+        report said = {0};
+        party p;
+        guest u, v;
+
+        fail_a_sync(&p, &u, NO_ROOT);
+        guest_close(&u);
+        directory_poke(p.path, "00000001", 64 + 14,
+                       directory_peek(p.path, "00000001", 64 + 14) ^ 1);
+        guest_open(&v, &p);
+        CHECK_INT(salvage(v.store, 1, &said, &v.err), LKV_OK);
+        CHECK_HAS(said.text, "segment 1");
+        CHECK_INT(directory_peek(p.path, "lock", 104), 2);
+        if (commits) {
+            prepare_and_commit(v.store);
+        } else {
+            lkv_rollback(v.store);
+        }
+        CHECK_INT(directory_peek(p.path, "lock", 104), 2);
+        if (commits) {
+            commit_text(v.store, "d", "4");
+            CHECK_INT(directory_peek(p.path, "lock", 104), 0);
+        }
+        guest_close(&v);
+        party_close(&p);
+    }
+}
+
 static const check_case cases[] = {CASE(half_written), CASE(vouches_no_more),
-                                   CASE(written_again)};
+                                   CASE(written_again), CASE(left_by_a_recovery)};
 
 int main(int argc, char **argv)
 {
