@@ -381,15 +381,9 @@ int lkv_posix_publish_end(lkv_storage *storage, const lkv_end *end, lkv_error *e
     lkv_posix *posix = lkv_posix_of(storage);
     int has_root = posix->new_root != NULL;
     int syncs = storage->sync == LKV_SYNC_FULL || (has_root && storage->durable);
-    int rc;
+    int rc = lkv_posix_ours(posix) ? note_prepared(posix, end)
+                                   : lkv_posix_forked(posix, err);
 
-    if (!lkv_posix_ours(posix)) {
-        rc = lkv_posix_forked(posix, err);
-    } else if (posix->broken) { /* a root without a commit of its own */
-        rc = lkv_posix_error(posix, err, LKV_IO, LKV_POSIX_SHUT);
-    } else {
-        rc = note_prepared(posix, end);
-    }
     if (rc == LKV_OK && syncs) {
         const lkv_posix_prepared *last = &posix->prepared[posix->prepared_count - 1];
         rc = last->durable

@@ -147,6 +147,18 @@ static int believe(void *arg, const lkv_record *record, uint32_t offset, lkv_err
     return rc == CANNOT_TELL ? leads_on(r, offset, err) : rc;
 }
 
+static int named(void *arg, const lkv_record *record, uint32_t offset, lkv_error *err)
+{
+    reader *r = arg;
+    int rc = 0;
+
+    if (!record->moved && record->kind != LKV_KIND_COMMIT) {
+        rc = ask_run(r, record, offset, err);
+        lkv_wreck_moved(&r->wreck);
+    }
+    return rc == CANNOT_TELL ? 0 : rc;
+}
+
 static int go_on(void *arg)
 {
     const lkv_salvage_calls *calls = ((reader *)arg)->s->calls;
@@ -262,6 +274,7 @@ static int read_segment(reader *r, uint32_t limit, lkv_error *err)
                            .limit = limit,
                            .fits = fits,
                            .believe = believe,
+                           .named = named,
                            .go_on = go_on,
                            .arg = r};
     rc = take_header(r, err);

@@ -67,12 +67,34 @@ static int leads_on(merge *m, uint32_t offset, uint32_t end, lkv_error *err)
     return 1;
 }
 
+/* The fence of the chunk that may have a key. LKV_ABSENT; LKV_CORRUPT. */
+static int find_fence(merge *m, lkv_bytes key, lkv_place *fence, lkv_error *err)
+{
+    lkv_survey *s = m->s;
+    int rc = lkv_survey_copy(s, &s->key, key);
+    if (rc == LKV_OK) {
+        rc = lkv_run_floor(s->storage, &m->index,
+                           (lkv_bytes){s->key.bytes, s->key.size}, NULL, fence, err);
+        lkv_wreck_moved(&m->wreck);
+    }
+    return rc;
+}
+
+static int named(void *arg, const lkv_record *record, uint32_t offset, lkv_error *err)
+{
+    lkv_place fence;
+    int rc = record->kind == LKV_KIND_SEAL ? LKV_ABSENT
+                                           : find_fence(arg, record->key, &fence, err);
+    return rc == LKV_OK                            ? offset == lkv_loc_offset(fence.loc)
+           : rc == LKV_ABSENT || rc == LKV_CORRUPT ? 0
+                                                   : rc;
+}
+
 /* A chunk begins with a record, and ends with one. Without the index that tells of the
  * chunks, one record must follow another to the end of the part. */
 static int believe(void *arg, const lkv_record *record, uint32_t offset, lkv_error *err)
 {
     merge *m = arg;
-    lkv_survey *s = m->s;
     uint32_t end = m->wreck.limit;
     lkv_place fence;
     int rc;
@@ -80,12 +102,7 @@ static int believe(void *arg, const lkv_record *record, uint32_t offset, lkv_err
     if (record->kind == LKV_KIND_SEAL) {
         return 1;
     }
-    rc = lkv_survey_copy(s, &s->key, record->key);
-    if (rc == LKV_OK) {
-        rc = lkv_run_floor(s->storage, &m->index,
-                           (lkv_bytes){s->key.bytes, s->key.size}, NULL, &fence, err);
-        lkv_wreck_moved(&m->wreck);
-    }
+    rc = find_fence(m, record->key, &fence, err);
     if (rc < 0 && rc != LKV_CORRUPT) {
         return rc;
     }
@@ -266,6 +283,7 @@ static int read_part(merge *m, const lkv_part *part, lkv_error *err)
                            .limit = part->size,
                            .fits = fits,
                            .believe = believe,
+                           .named = named,
                            .go_on = go_on,
                            .arg = m};
     lkv_survey_object(s, part->size);

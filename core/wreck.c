@@ -101,15 +101,19 @@ static int may_begin(lkv_wreck *wreck, uint32_t offset, lkv_error *err)
            lkv_format_claimed(view.data) <= wreck->limit - offset;
 }
 
-/* Looks for a record from `from` on that is believed; the limit when there is none. */
-static int search(lkv_wreck *wreck, uint32_t from, uint32_t *out, lkv_error *err)
+/* Looks for a record from `from` on that is believed, or named; `to` when there is
+ * none.
+ */
+static int search(lkv_wreck *wreck, uint32_t from, uint32_t to, uint32_t *out,
+                  lkv_error *err)
 {
+    int all = to == wreck->limit;
     uint32_t block = wreck->storage->block, asked = from, empty = 0;
     lkv_record record;
     lkv_bytes view;
     int rc;
 
-    while (from < wreck->limit) {
+    while (from < to) {
         if (wreck->go_on != NULL && from - asked >= ASK_EVERY) {
             asked = from;
             rc = wreck->go_on(wreck->arg);
@@ -124,7 +128,8 @@ static int search(lkv_wreck *wreck, uint32_t from, uint32_t *out, lkv_error *err
             rc = LKV_CORRUPT;
         }
         if (rc == LKV_OK) {
-            rc = wreck->believe(wreck->arg, &record, from, err);
+            rc = all ? wreck->believe(wreck->arg, &record, from, err)
+                     : wreck->named(wreck->arg, &record, from, err);
             if (rc == 1) {
                 break;
             }
@@ -143,7 +148,7 @@ static int search(lkv_wreck *wreck, uint32_t from, uint32_t *out, lkv_error *err
                : view.size > 0                 ? from + 1
                                                : from + block - from % block;
     }
-    *out = from < wreck->limit ? from : wreck->limit;
+    *out = from < to ? from : to;
     return LKV_OK;
 }
 
@@ -159,9 +164,10 @@ int lkv_wreck_next(lkv_wreck *wreck, lkv_record *record, lkv_error *err)
     }
     rc = fitting(wreck, start, record, err);
     if (rc == LKV_CORRUPT) {
+        /* A wrong length may lead to a record, too, over others. */
         rc = follow(wreck, start, &at, err);
-        if (rc == LKV_CORRUPT) {
-            rc = search(wreck, start + 1, &at, err);
+        if (rc == LKV_OK || rc == LKV_CORRUPT) {
+            rc = search(wreck, start + 1, rc == LKV_OK ? at : wreck->limit, &at, err);
         }
         if (rc != LKV_OK) {
             return rc;

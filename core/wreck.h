@@ -25,6 +25,8 @@ typedef struct lkv_wreck {
     /* Whether one that was found at `offset` is none: 1 or 0, or an error. May read. */
     int (*believe)(void *arg, const lkv_record *record, uint32_t offset,
                    lkv_error *err);
+    /* Whether the index names it, there: likewise. */
+    int (*named)(void *arg, const lkv_record *record, uint32_t offset, lkv_error *err);
     int (*go_on)(void *arg); /* NULL, or as of lkv_verify() */
     void *arg;
 } lkv_wreck;

@@ -280,6 +280,45 @@ static void lengths_are_right(void)
     fixture_close(&f);
 }
 
+/* A damaged length leads to a record all the same, but not to the next one: the index
+ * names that. In the log, and in a part. */
+static void length_leads_over_others(void)
+{
+    for (int in_part = 0; in_part < 2; in_part++) {
+        report said = {0};
+        uint64_t left = 0;
+        lkv_bytes object;
+        lkv_place place;
+        fixture f;
+
+        fixture_open(&f, 64);
+        f.store->flush_size = 400;
+        lkv_auto_compact_fallback(f.store, 0);
+        begin(f.store);
+        for (unsigned i = 0; i < 40; i++) { /* each has 64 bytes there */
+            char key[8];
+            snprintf(key, sizeof(key), "k%02u", i);
+            CHECK_INT(put_filler(f.store, key, in_part ? 32 : 48, i), LKV_OK);
+        }
+        prepare_and_commit(f.store);
+        begin(f.store);
+        CHECK_INT(lkv_compact(f.store, in_part ? UINT64_MAX : 0, &left, &f.err),
+                  LKV_OK);
+        prepare_and_commit(f.store);
+        CHECK_INT(lkv_lookup(f.store, text_bytes("k05"), &place, &f.err), LKV_OK);
+        CHECK_INT(lkv_loc_segment(place.loc) >= LKV_PART_FIRST, in_part);
+        object = layers_object(f.memory, lkv_loc_segment(place.loc));
+        ((uint8_t *)(uintptr_t)object.data)[lkv_loc_offset(place.loc) + 9] ^= 64;
+        layers_put_object(f.memory, lkv_loc_segment(place.loc), object);
+        free((void *)(uintptr_t)object.data);
+        reopen(&f);
+        (void)recover(&f, &said);
+        CHECK_SIZE(said.kept, 39);
+        CHECK(get_text(f.store, "k05") == NULL && get_text(f.store, "k06") != NULL);
+        fixture_close(&f);
+    }
+}
+
 /* Right, and of a type that a log does not have. */
 static void types_that_do_not_belong(void)
 {
@@ -544,6 +583,7 @@ static const check_case cases[] = {CASE(end_lost),
                                    CASE(log_inside_a_value),
                                    CASE(records_inside_a_value),
                                    CASE(lengths_are_right),
+                                   CASE(length_leads_over_others),
                                    CASE(types_that_do_not_belong),
                                    CASE(end_far_away),
                                    CASE(foreign_objects),
