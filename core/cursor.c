@@ -342,14 +342,16 @@ static int seek(lkv_cursor *cursor, const lkv_bytes *key, enum lkv_seek how,
                 lkv_error *err)
 {
     int forward = how == LKV_SEEK_GE || how == LKV_SEEK_GT, skipped;
-    lkv_gap *gap = &cursor->store->gap;
+    lkv_gaps *gaps = &cursor->store->gaps;
+    lkv_gap *gap;
     lkv_bytes from, found;
     int rc = prepare(cursor, forward, err);
 
     if (rc != LKV_OK) {
         return rc;
     }
-    skipped = lkv_gap_skip(gap, key, how, &from);
+    gap = lkv_gap_find(gaps, key, how);
+    skipped = gap == NULL ? 0 : lkv_gap_skip(gap, how, &from);
     if (skipped < 0) {
         return LKV_ABSENT;
     }
@@ -362,8 +364,7 @@ static int seek(lkv_cursor *cursor, const lkv_bytes *key, enum lkv_seek how,
     }
     if (rc >= 0 && cursor->dead > 0) {
         found = rc == LKV_OK ? lkv_cursor_key(cursor) : (lkv_bytes){NULL, 0};
-        lkv_gap_note(gap, key, how, skipped, cursor->dead,
-                     rc == LKV_OK ? &found : NULL);
+        lkv_gap_note(gaps, gap, key, how, cursor->dead, rc == LKV_OK ? &found : NULL);
     }
     return rc;
 }

@@ -41,12 +41,18 @@ static int begins_in(const lkv_gap *gap, const lkv_bytes *key, enum lkv_seek how
     return is_in(gap, *key);
 }
 
-int lkv_gap_skip(const lkv_gap *gap, const lkv_bytes *key, enum lkv_seek how,
-                 lkv_bytes *out)
+lkv_gap *lkv_gap_find(lkv_gaps *gaps, const lkv_bytes *key, enum lkv_seek how)
 {
-    if (!begins_in(gap, key, how)) {
-        return 0;
+    for (uint32_t i = 0; i < gaps->count; i++) {
+        if (begins_in(&gaps->at[i], key, how)) {
+            return &gaps->at[i];
+        }
     }
+    return NULL;
+}
+
+int lkv_gap_skip(const lkv_gap *gap, enum lkv_seek how, lkv_bytes *out)
+{
     if (is_forward(how) ? gap->to_end : gap->low_size == 0) {
         return -1;
     }
@@ -98,30 +104,53 @@ static void note_backward(lkv_gap *gap, const lkv_bytes *key, int skipped,
     gap->known = 1;
 }
 
-void lkv_gap_note(lkv_gap *gap, const lkv_bytes *key, enum lkv_seek how, int skipped,
-                  uint32_t dead, const lkv_bytes *found)
+/* For a new gap: the place of one that is none any more, or of the oldest. */
+static lkv_gap *new_gap(lkv_gaps *gaps)
 {
-    if (skipped ? dead == 0 : dead < gap->least) {
+    for (uint32_t i = 0; i < gaps->count; i++) {
+        if (!gaps->at[i].known) {
+            return &gaps->at[i];
+        }
+    }
+    if (gaps->count < LKV_GAPS) {
+        gaps->at[gaps->count].known = 0;
+        return &gaps->at[gaps->count++];
+    }
+    return &gaps->at[gaps->next++ % LKV_GAPS];
+}
+
+void lkv_gap_note(lkv_gaps *gaps, lkv_gap *skipped, const lkv_bytes *key,
+                  enum lkv_seek how, uint32_t dead, const lkv_bytes *found)
+{
+    lkv_gap *gap = skipped;
+
+    if (skipped != NULL ? dead == 0 : dead < gaps->least) {
         return;
     }
-    if (!skipped && key != NULL && (how == LKV_SEEK_GT || how == LKV_SEEK_LE)) {
+    if (skipped == NULL && key != NULL && (how == LKV_SEEK_GT || how == LKV_SEEK_LE)) {
         return; /* the key itself may be a row, or is the last of the gap */
     }
+    if (gap == NULL) {
+        gap = new_gap(gaps);
+    }
     if (is_forward(how)) {
-        note_forward(gap, key, skipped, found);
+        note_forward(gap, key, skipped != NULL, found);
     } else {
-        note_backward(gap, key, skipped, found);
+        note_backward(gap, key, skipped != NULL, found);
     }
 }
 
-void lkv_gap_put(lkv_gap *gap, lkv_bytes key)
+void lkv_gap_put(lkv_gaps *gaps, lkv_bytes key)
 {
-    if (!is_in(gap, key)) {
-        return;
-    }
-    gap->known = key.size <= LKV_GAP_KEY && lkv_compare(low_of(gap), key) < 0;
-    if (gap->known) {
-        set(gap->high, &gap->high_size, key);
-        gap->to_end = 0;
+    for (uint32_t i = 0; i < gaps->count; i++) {
+        lkv_gap *gap = &gaps->at[i];
+        if (!is_in(gap, key)) {
+            continue;
+        }
+        gap->known = key.size <= LKV_GAP_KEY && lkv_compare(low_of(gap), key) < 0;
+        if (gap->known) {
+            set(gap->high, &gap->high_size, key);
+            gap->to_end = 0;
+        }
     }
 }

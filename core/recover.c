@@ -80,7 +80,7 @@ static int apply(lkv_store *store, const lkv_record *record, lkv_loc loc)
 {
     lkv_place old;
     if (record->kind != LKV_KIND_TOMBSTONE) {
-        lkv_gap_put(&store->gap, record->key);
+        lkv_gap_put(&store->gaps, record->key);
     }
     return lkv_memindex_put(store->index, record->key,
                             (lkv_place){loc, lkv_format_plain(record)}, &old);

@@ -31,7 +31,7 @@ int lkv_open(lkv_storage *storage, const lkv_os *os, lkv_store **out)
     memset(store, 0, sizeof(*store));
     store->flush_size = LKV_FLUSH_SIZE;
     store->auto_compact = LKV_AUTO_COMPACT;
-    store->gap.least = LKV_GAP_LEAST;
+    store->gaps.least = LKV_GAP_LEAST;
     lkv_log_init(&store->log, storage, os);
     lkv_journal_init(&store->journal, os);
     if (lkv_memindex_open(os, &store->index) != LKV_OK) {
@@ -312,7 +312,7 @@ int lkv_put(lkv_store *store, const lkv_row *row, lkv_error *err)
         rc = lkv_lookup(store, row->key, &had, err);
     }
     if (rc == LKV_OK) {
-        lkv_gap_put(&store->gap, row->key);
+        lkv_gap_put(&store->gaps, row->key);
         rc = note(store, row->key, lkv_log_place(&store->log, row->tag), size);
     }
     if (rc != LKV_OK) {

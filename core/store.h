@@ -63,7 +63,7 @@ struct lkv_store {
     lkv_cursor *cursors;
     lkv_cursor *spare; /* one that was closed, for the next that is opened, or NULL */
     lkv_memo memo;
-    lkv_gap gap;
+    lkv_gaps gaps;
 };
 
 struct lkv_cursor {
@@ -178,7 +178,7 @@ static inline void lkv_store_before_move(lkv_store *store)
 /* Anything may be another from here on. */
 static inline void lkv_store_before_change(lkv_store *store)
 {
-    store->gap.known = 0;
+    store->gaps.count = 0;
     lkv_store_before_move(store);
 }
 

@@ -59,7 +59,7 @@ static int open_store(scene *s)
     lkv_close(s->store);
     MUST(lkv_open(s->storage, &s->memory.os, &s->store) == LKV_OK);
     s->store->flush_size = s->flush_size;
-    s->store->gap.least = 1;
+    s->store->gaps.least = 1;
     lkv_auto_compact_fallback(s->store, 0);
     rc = lkv_refresh(s->store, NULL);
     MUST(rc == LKV_OK || (rc == LKV_CORRUPT && s->damaged));

@@ -203,7 +203,7 @@ static int open_fresh(run *r)
     }
     MUST(rc == LKV_OK);
     r->fresh->flush_size = r->flush_size;
-    r->fresh->gap.least = 1;
+    r->fresh->gaps.least = 1;
     rc = refresh(r, r->fresh);
     MUST(rc == (r->truth.opens ? LKV_OK : LKV_CORRUPT));
     if (r->truth.right) {

@@ -98,7 +98,7 @@ static void close_handle(handle *h)
 static void small(handle *h, uint8_t number)
 {
     h->store->flush_size = number & 1 ? 400 : 900;
-    h->store->gap.least = 1;
+    h->store->gaps.least = 1;
     h->storage->segment = number & 2 ? 700 : 1500;
     h->storage->spill = 600;
     lkv_auto_compact_fallback(h->store, 0);

@@ -37,7 +37,7 @@ void module_sizes(uint32_t flush, uint32_t segment, uint32_t spill)
     for (lkv_handle *at = registry->handles; at != NULL; at = at->next) {
         if (at->store != NULL && flush > 0) {
             at->store->flush_size = flush;
-            at->store->gap.least = 1;
+            at->store->gaps.least = 1;
         }
         if (at->storage != NULL && segment > 0) {
             at->storage->segment = segment;

@@ -430,7 +430,7 @@ static void walk_through_changes(uint32_t flush_size)
     fixture_open(&f, 64);
     f.storage->spill = 2000;
     f.store->flush_size = flush_size;
-    f.store->gap.least = 2;
+    f.store->gaps.least = 2;
     memset(walkers, 0, sizeof(walkers));
     for (size_t i = 0; i < CASES(walkers); i++) {
         walkers[i].cursor = open_cursor(&f);

@@ -82,7 +82,7 @@ static void queue(void)
     fixture f;
     open_queue(&f);
     f.store->flush_size = 2000;
-    f.store->gap.least = 1;
+    f.store->gaps.least = 1;
     for (int i = 200; i < 1200; i++) {
         char key[8], next[8];
         int tries = i % 50 == 0 ? 2 : 1;
@@ -104,6 +104,39 @@ static void queue(void)
     }
     CHECK(f.store->log.runs->next_run > LKV_RUN_FIRST + 5);
     fixture_close(&f);
+}
+
+/* Queues side by side, and more of them than are remembered: each look is short where
+ * they are, and right in any case. */
+static void queues(void)
+{
+    for (int count = 2; count <= 40; count += 19) {
+        uint64_t passed = 0;
+        int looks = 0;
+        fixture f;
+
+        fixture_open(&f, 512);
+        f.store->gaps.least = 4;
+        lkv_auto_compact_fallback(f.store, 0);
+        for (int i = 0; i < 60; i++) {
+            for (int queue = 0; queue < count; queue++) {
+                char key[16], next[16], from[8];
+                snprintf(key, sizeof(key), "q%02d:%03d", queue, i);
+                commit_text(f.store, key, "v");
+                if (i < 10) {
+                    continue;
+                }
+                snprintf(key, sizeof(key), "q%02d:%03d", queue, i - 10);
+                snprintf(next, sizeof(next), "q%02d:%03d", queue, i - 9);
+                snprintf(from, sizeof(from), "q%02d:", queue);
+                commit_text(f.store, key, NULL);
+                passed += search(f.store, from, LKV_SEEK_GE, next);
+                looks++;
+            }
+        }
+        CHECK(count > (int)LKV_GAPS || passed < 3u * (unsigned)looks);
+        fixture_close(&f);
+    }
 }
 
 /* A row that comes into it is found, by whomever it was put, and one that comes back.
@@ -210,8 +243,8 @@ static void long_keys(void)
     fixture_close(&f);
 }
 
-static const check_case cases[] = {CASE(queue), CASE(rows_within), CASE(backward),
-                                   CASE(long_keys)};
+static const check_case cases[] = {CASE(queue), CASE(queues), CASE(rows_within),
+                                   CASE(backward), CASE(long_keys)};
 
 int main(int argc, char **argv)
 {

@@ -67,7 +67,7 @@ static void open_handle(run *r, unsigned h)
     CHECK_INT(lkv_open(&at->fault.base, &r->os.os, &at->store), LKV_OK);
     CHECK_INT(lkv_cursor_open(at->store, &at->cursor), LKV_OK);
     at->store->flush_size = r->flush_size;
-    at->store->gap.least = 1 + h % 2 * 3;
+    at->store->gaps.least = 1 + h % 2 * 3;
 }
 
 static void close_handle(run *r, unsigned h)

@@ -10,7 +10,7 @@
 void twin_make_small(lkv_store *store)
 {
     store->flush_size = TWIN_FLUSH;
-    store->gap.least = 1;
+    store->gaps.least = 1;
     lkv_auto_compact_fallback(store, 0); /* test_compact.c */
 }
 
