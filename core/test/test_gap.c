@@ -106,6 +106,26 @@ static void queue(void)
     fixture_close(&f);
 }
 
+/* What a search beyond a row has passed does not begin with that row. */
+static void beyond_a_row(void)
+{
+    fixture f;
+
+    fixture_open(&f, 512);
+    begin(f.store);
+    put_rows(f.store, 0, ROWS);
+    prepare_and_commit(f.store);
+    begin(f.store);
+    delete_rows(f.store, 1, 200);
+    prepare_and_commit(f.store);
+    CHECK_SIZE(search(f.store, "k0000", LKV_SEEK_GT, "k0200"), 199);
+    (void)search(f.store, "k0000", LKV_SEEK_GE, "k0000");
+    (void)first(f.store, "k0000");
+    CHECK_SIZE(search(f.store, "k0001", LKV_SEEK_GE, "k0200"), 199);
+    CHECK_SIZE(search(f.store, "k0001", LKV_SEEK_GE, "k0200"), 0);
+    fixture_close(&f);
+}
+
 /* Queues side by side, and more of them than are remembered: each look is short where
  * they are, and right in any case. */
 static void queues(void)
@@ -243,7 +263,8 @@ static void long_keys(void)
     fixture_close(&f);
 }
 
-static const check_case cases[] = {CASE(queue), CASE(queues), CASE(rows_within),
+static const check_case cases[] = {CASE(queue),    CASE(beyond_a_row),
+                                   CASE(queues),   CASE(rows_within),
                                    CASE(backward), CASE(long_keys)};
 
 int main(int argc, char **argv)
