@@ -108,6 +108,17 @@ void prepare_and_commit(lkv_store *store)
     lkv_commit(store);
 }
 
+uint64_t compact_some(fixture *f, uint64_t budget)
+{
+    uint64_t left = UINT64_MAX;
+    begin(f->store);
+    if (!CHECK_INT(lkv_compact(f->store, budget, &left, &f->err), LKV_OK)) {
+        CHECK_TEXT(f->err.text, "");
+    }
+    prepare_and_commit(f->store);
+    return left;
+}
+
 void commit_text(lkv_store *store, const char *key, const char *value)
 {
     begin(store);

@@ -40,6 +40,8 @@ int put_filler(lkv_store *store, const char *key, size_t size, unsigned seed);
 void commit_text(lkv_store *store, const char *key, const char *value);
 void begin(lkv_store *store);
 void prepare_and_commit(lkv_store *store);
+/* A transaction of that; what is left. */
+uint64_t compact_some(fixture *f, uint64_t budget);
 uint32_t mark(lkv_store *store);
 /* Five transactions with all kinds of records, in three segments. */
 void fill_three(fixture *f);

@@ -44,17 +44,6 @@ static uint64_t log_bytes(fixture *f)
     return lkv_log_bytes(f->store);
 }
 
-static uint64_t compact(fixture *f, uint64_t budget)
-{
-    uint64_t left = UINT64_MAX;
-    begin(f->store);
-    if (!CHECK_INT(lkv_compact(f->store, budget, &left, &f->err), LKV_OK)) {
-        CHECK_TEXT(f->err.text, "");
-    }
-    prepare_and_commit(f->store);
-    return left;
-}
-
 /* What is there, by the handle, by a new one, and by an index made anew. */
 static void check_contents(fixture *f, const char *want)
 {
@@ -84,7 +73,7 @@ static void gives_back_what_is_dead(void)
         commit_text(f.store, key_name(i), NULL);
     }
     snprintf(want, sizeof(want), "%s", contents(f.store));
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     check_contents(&f, want);
     CHECK_SIZE(f.store->log.count, 1);
     CHECK_SIZE(f.store->log.runs->count, 0);
@@ -92,7 +81,7 @@ static void gives_back_what_is_dead(void)
     /* Headers, seals and the commit of the compaction come to what is live. */
     CHECK(log_bytes(&f) <= lkv_live_size(f.store) + 200 +
                                f.store->log.runs->parts * (64u + LKV_SEAL_SIZE));
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0); /* nothing is left to do */
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0); /* nothing is left to do */
     fixture_reopen(&f);
     check_contents(&f, want);
     fixture_close(&f);
@@ -104,11 +93,11 @@ static void to_nothing(void)
     fixture f;
     open_small(&f, 64, 300);
     fill(&f, 0, 30, 1);
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     for (unsigned i = 0; i < 30; i++) {
         commit_text(f.store, key_name(i), NULL);
     }
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     CHECK_SIZE(f.store->log.runs->parts, 0);
     check_contents(&f, "");
     commit_text(f.store, "a", "1");
@@ -125,7 +114,7 @@ static void keeps_revision_and_time(void)
     f.os.now_ms = 1000;
     fill(&f, 0, KEYS, 1); /* key k: revision k / 3 + 1, a millisecond each */
     for (int times = 0; times < 3; times++) {
-        CHECK_SIZE(compact(&f, times == 1 ? 700 : UINT64_MAX) == 0, times != 1);
+        CHECK_SIZE(compact_some(&f, times == 1 ? 700 : UINT64_MAX) == 0, times != 1);
         for (unsigned k = times == 0 ? 0 : 3; k < KEYS; k++) {
             lkv_place place;
             lkv_record record;
@@ -160,12 +149,12 @@ static void slices_of_two_handles(void)
     other->flush_size = 350;
     other->auto_compact = 0;
     fill(&f, 0, KEYS, 1);
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     fill(&f, 10, KEYS + 20, 2);
     while (left > 0 && slices < 200 && check_failures() == 0) {
         lkv_store *own = f.store;
         f.store = slices % 2 == 0 ? own : other;
-        left = compact(&f, 300);
+        left = compact_some(&f, 300);
         CHECK_INT(lkv_refresh(own, &f.err), LKV_OK);
         snprintf(want, sizeof(want), "%s", contents(own));
         check_contents(&f, want);
@@ -208,10 +197,10 @@ static void undone(void)
         }
         lkv_rollback(f.store);
         check_contents(&f, want);
-        CHECK(compact(&f, 200) > 0);
+        CHECK(compact_some(&f, 200) > 0);
         check_contents(&f, want);
     }
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     check_contents(&f, want);
     fixture_close(&f);
 }
@@ -260,7 +249,7 @@ static void under_a_cursor(void)
         CHECK(key.size == 8 && memcmp(key.data, last, 8) > 0);
         memcpy(last, key.data, 8);
         count++;
-        (void)compact(&f, 300);
+        (void)compact_some(&f, 300);
         if (!CHECK_INT(lkv_cursor_value(cursor, &value, &f.err), LKV_OK)) {
             CHECK_TEXT(f.err.text, "");
         }
@@ -318,13 +307,13 @@ static void long_records(void)
     CHECK_INT(put_filler(f.store, "d", 1, 6), LKV_OK);
     prepare_and_commit(f.store);
     snprintf(want, sizeof(want), "%s", contents(f.store));
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     check_contents(&f, want);
     CHECK_INT(lkv_exists(f.store, text_bytes("bb"), &f.err), LKV_ABSENT);
     CHECK_INT(lkv_exists(f.store, text_bytes("b"), &f.err), LKV_OK);
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     commit_text(f.store, "e", "1"); /* and they move again */
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     check_commit(&f, "b", 1, 5);
     check_commit(&f, "ba", 1, 5);
     commit_text(f.store, "e", NULL);
@@ -350,7 +339,7 @@ static void long_transaction(void)
     prepare_and_commit(f.store);
     CHECK(f.store->log.count > 10);
     f.os.now_ms = 99;
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     for (unsigned i = 0; i < 3 * KEYS; i++) {
         check_commit(&f, key_name(i), 3, 77);
     }
@@ -370,7 +359,7 @@ static void failures(int of_storage, int for_good)
 
         open_small(&f, 128, 400);
         fill(&f, 0, 30, 1);
-        CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+        CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
         fill(&f, 10, 40, 2);
         snprintf(want, sizeof(want), "%s", contents(f.store));
         begin(f.store);
@@ -389,7 +378,7 @@ static void failures(int of_storage, int for_good)
             lkv_rollback(f.store);
         }
         check_contents(&f, want);
-        CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+        CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
         check_contents(&f, want);
         fixture_close(&f);
         if (failed == 0 || check_failures() > 0) {
@@ -424,7 +413,7 @@ static void parts_grow(void)
             CHECK_INT(put_filler(f.store, key_name(i), 100, i), LKV_OK);
         }
         prepare_and_commit(f.store);
-        CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+        CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
         runs = f.store->log.runs;
         CHECK(runs->parts > LKV_PART_SHARE / 2);
         CHECK(runs->parts <= LKV_PART_SHARE * 11 / 10);
@@ -448,13 +437,13 @@ static void slices_of_dead_keys(void)
     }
     prepare_and_commit(f.store);
     f.store->flush_size = 256; /* parts of 4096 bytes */
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     begin(f.store);
     for (unsigned i = 0; i < 4900; i++) {
         CHECK_INT(delete_text(f.store, key_name(i)), LKV_OK);
     }
     prepare_and_commit(f.store);
-    while (compact(&f, 100 * LKV_COMPACTION_DEAD) > 0) {
+    while (compact_some(&f, 100 * LKV_COMPACTION_DEAD) > 0) {
         calls++;
     }
     CHECK(calls > 40);
@@ -477,7 +466,7 @@ static void joined_by(unsigned handles)
         CHECK_INT(put_filler(f.store, key_name(i), 30, i), LKV_OK);
     }
     prepare_and_commit(f.store);
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     had = f.store->log.runs->parts;
     begin(f.store);
     for (unsigned i = 0; i < 2000; i++) {
@@ -495,7 +484,7 @@ static void joined_by(unsigned handles)
     for (uint64_t left = 1; left > 0 && check_failures() == 0; slices++) {
         lkv_store *own = f.store;
         f.store = handles > 0 ? other[slices % handles] : own;
-        left = compact(&f, 1000);
+        left = compact_some(&f, 1000);
         f.store = own;
         CHECK_INT(lkv_refresh(own, &f.err), LKV_OK);
         if (slices % 10 == 0 || left == 0) {
@@ -534,7 +523,7 @@ static void dead_part_of_two_handles(void)
         CHECK_INT(put_filler(own, key, 30, i), LKV_OK);
     }
     prepare_and_commit(own);
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     begin(own);
     for (unsigned i = 0; i < 1500; i++) {
         snprintf(key, sizeof(key), "key%05u", i);
@@ -547,11 +536,11 @@ static void dead_part_of_two_handles(void)
     for (unsigned turn = 0; turn < 6 && check_failures() == 0; turn++) {
         f.store = turn % 2 == 0 ? own : other;
         for (unsigned i = 0; i < 3; i++) {
-            CHECK(compact(&f, i == 0 ? 16 : 160) > 0);
+            CHECK(compact_some(&f, i == 0 ? 16 : 160) > 0);
         }
     }
     f.store = own;
-    CHECK_SIZE(compact(&f, UINT64_MAX), 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     CHECK_SIZE(lkv_count(own), 500);
     CHECK_INT(lkv_verify(own, NULL, NULL, &f.err), LKV_OK);
     lkv_close(other);

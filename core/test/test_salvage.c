@@ -371,7 +371,6 @@ static lkv_loc move_some(fixture *f, unsigned which, int given_up, uint64_t *mov
 {
     const lkv_runs *runs;
     lkv_place place;
-    uint64_t left;
 
     fixture_open(f, 64);
     f->storage->segment = 400;
@@ -380,9 +379,7 @@ static lkv_loc move_some(fixture *f, unsigned which, int given_up, uint64_t *mov
     for (unsigned i = 0; i < MOVED; i++) {
         commit_text(f->store, moved_key(i), "first");
     }
-    begin(f->store);
-    CHECK_INT(lkv_compact(f->store, UINT64_MAX, &left, &f->err), LKV_OK);
-    prepare_and_commit(f->store);
+    CHECK_SIZE(compact_some(f, UINT64_MAX), 0);
     for (unsigned i = 0; i < MOVED; i++) {
         commit_text(f->store, moved_key(i), i % 2 == 0 ? "older" : NULL);
     }
@@ -392,9 +389,7 @@ static lkv_loc move_some(fixture *f, unsigned which, int given_up, uint64_t *mov
     CHECK_INT(lkv_lookup(f->store, text_bytes(moved_key(which)), &place, &f->err),
               LKV_OK);
     for (int i = 0; i < 90 && f->store->log.runs->pass.next == 0; i++) {
-        begin(f->store);
-        CHECK_INT(lkv_compact(f->store, 200, &left, &f->err), LKV_OK);
-        prepare_and_commit(f->store);
+        (void)compact_some(f, 200);
     }
     runs = f->store->log.runs;
     CHECK(runs->pass.to > 0 && runs->pass.next > 0);

@@ -106,7 +106,7 @@ static void garbage_of_a_long_transaction(void)
 /* A few bytes of log can make much of the parts dead. */
 static void dead_parts_are_enough(void)
 {
-    uint64_t left, garbage = 0;
+    uint64_t garbage = 0;
     lkv_stats stats;
     char key[8];
     fixture f;
@@ -120,9 +120,7 @@ static void dead_parts_are_enough(void)
         CHECK_INT(put_filler(f.store, key, 1000, i), LKV_OK);
     }
     prepare_and_commit(f.store);
-    begin(f.store);
-    CHECK_INT(lkv_compact(f.store, UINT64_MAX, &left, &f.err), LKV_OK);
-    prepare_and_commit(f.store);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     begin(f.store);
     for (unsigned i = 1; i < 60; i++) {
         snprintf(key, sizeof(key), "k%02u", i);
@@ -147,17 +145,6 @@ static void dead_parts_are_enough(void)
     fixture_close(&f);
 }
 
-static uint64_t compact_some(fixture *f, uint64_t budget)
-{
-    uint64_t left = UINT64_MAX;
-    begin(f->store);
-    if (!CHECK_INT(lkv_compact(f->store, budget, &left, &f->err), LKV_OK)) {
-        CHECK_TEXT(f->err.text, "");
-    }
-    prepare_and_commit(f->store);
-    return left;
-}
-
 /* Values that are copies of a part: whoever takes an open part up does not take the end
  * of the last one for its seal. */
 static void values_like_parts(void)
@@ -172,8 +159,7 @@ static void values_like_parts(void)
     f.store->flush_size = 400;
     f.store->auto_compact = 0;
     commit_text(f.store, "m", "1");
-    left = compact_some(&f, UINT64_MAX);
-    CHECK_SIZE(left, 0);
+    CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     part = &f.store->log.runs->part[0];
     copy = layers_object(f.memory, part->number);
     copy.size = part->size;
