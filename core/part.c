@@ -333,7 +333,7 @@ static int add_item(lkv_base_cursor *cursor, const lkv_record *record,
     if (lkv_buffer_reserve(&cursor->bytes, os, record->size) != LKV_OK) {
         return LKV_NOMEM;
     }
-    if (record->size > 0) { /* the key of a long record may be empty */
+    if (bytes != NULL && record->size > 0) { /* a long one's key may be empty */
         memcpy(cursor->bytes.bytes + cursor->bytes.size, bytes, record->size);
     }
     item = &cursor->items[cursor->count++];
