@@ -3,6 +3,8 @@
  */
 #include "compact.h"
 
+#include "partscan.h"
+
 #include <string.h>
 
 /* The list */
@@ -252,18 +254,37 @@ static int move_past(lkv_compaction *compaction, uint32_t best, lkv_error *err)
 }
 
 /* The finished parts take the place of the old ones whose keys are all done. */
+/* Reads a part that others have begun: what it has the place of is the last that has
+ * its rows. */
+static int check_out(lkv_compaction *compaction, const lkv_part *part, lkv_error *err)
+{
+    lkv_part_scan scan;
+    lkv_record record;
+    lkv_loc loc;
+    int rc = lkv_part_scan_open(&scan, compaction->log, part, 1, err);
+
+    while (rc == LKV_OK) {
+        rc = lkv_part_scan_next(&scan, &record, &loc, err);
+    }
+    lkv_part_scan_free(&scan);
+    return rc == LKV_ABSENT ? LKV_OK : rc;
+}
+
 static int install(lkv_compaction *compaction, lkv_error *err)
 {
     lkv_runs *runs;
     int rc = end_part(compaction, err);
 
+    for (uint32_t i = 0; rc == LKV_OK && i < compaction->taken_up; i++) {
+        rc = check_out(compaction, &compaction->outs[i], err);
+    }
     if (rc == LKV_OK) {
         runs = next_list(compaction, 1);
         if (runs == NULL) {
             return LKV_NOMEM;
         }
         take_list(compaction, runs);
-        compaction->out_count = compaction->crossed = 0;
+        compaction->out_count = compaction->taken_up = compaction->crossed = 0;
         compaction->got = 0;
         compaction->warm = 1;
     }

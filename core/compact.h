@@ -33,9 +33,10 @@ typedef struct lkv_compaction {
     uint32_t next_part, next_run;
     lkv_part *outs; /* finished and not yet among the parts */
     uint32_t out_count, out_room;
-    int writing;      /* a part is open */
-    uint32_t crossed; /* old parts from pass.next on whose keys are all gone past */
-    int got;          /* something was written of the keys of the old part after them */
+    uint32_t taken_up; /* the first ones, of other transactions, not read again yet */
+    int writing;       /* a part is open */
+    uint32_t crossed;  /* old parts from pass.next on whose keys are all gone past */
+    int got; /* something was written of the keys of the old part after them */
     lkv_part_writer writer;
     uint64_t written; /* bytes, of parts that are finished */
     uint64_t passed;  /* keys of which nothing was written */

@@ -70,6 +70,7 @@ static int take_outs(lkv_compaction *compaction, lkv_error *err)
                                     &runs->out[finished], err);
         compaction->writing = rc == LKV_OK;
     }
+    compaction->taken_up = runs->pass.out;
     return rc;
 }
 
