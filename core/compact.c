@@ -254,8 +254,8 @@ static int move_past(lkv_compaction *compaction, uint32_t best, lkv_error *err)
 }
 
 /* The finished parts take the place of the old ones whose keys are all done. */
-/* Reads a part that others have begun: what it has the place of is the last that has
- * its rows. */
+/* Reads a part that an earlier transaction has begun: what it takes the place of is the
+ * last that has its rows. */
 static int check_out(lkv_compaction *compaction, const lkv_part *part, lkv_error *err)
 {
     lkv_part_scan scan;
