@@ -140,7 +140,7 @@ merge run.h runs.h
 part log.h run.h
 partwriter part.h
 history log.h memindex.h
-compact history.h part.h
+compact history.h part.h partscan.h
 compactopen compact.h
 cache format.h
 log runs.h storage.h tops.h
