@@ -480,8 +480,10 @@ static int remove_all(lkv_posix *posix, int directory, lkv_error *err)
                  of.foreign);
         return lkv_posix_error(posix, err, LKV_CANTOPEN, why);
     }
-    /* Again until none is left: names may be passed over while others go. */
-    for (int i = 0; rc == 0 && i < 3; i++) {
+    /* Again until none is left: names may be passed over while others go, and what is
+     * half removed is of no use. */
+    for (int i = 0, known = rc == 0; known && i < 3; i++) {
+        of.rc = 0;
         rc = lkv_posix_each(posix, remove_file, &of);
     }
     if (rc == 0) {

@@ -8,6 +8,7 @@
 
 #include "posix.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -231,9 +232,41 @@ static void by_a_link(void)
     directory_remove(&p.directory);
 }
 
-static const check_case cases[] = {CASE(a_rollback), CASE(a_writer),
-                                   CASE(a_writing_one), CASE(a_reader),
-                                   CASE(by_a_link)};
+static int to_fail; /* removals */
+
+static int remove_or_fail(void *ctx, const char *name, int memory)
+{
+    if (to_fail > 0) {
+        to_fail--;
+        return EIO;
+    }
+    return lkv_os_posix.shared->remove(ctx, name, memory);
+}
+
+/* A removal that fails is tried again: half a store is of no use to anybody. */
+static void removed_at_the_second_try(void)
+{
+    lkv_os_shared shared = *lkv_os_posix.shared;
+    lkv_os os = lkv_os_posix;
+    lkv_error err = {0};
+    party p;
+    guest u;
+
+    party_begin(&p, &u, PARTY_FILES, LKV_SYNC_FULL);
+    CHECK_INT(change(&u, 'a', 3), LKV_OK);
+    guest_close(&u);
+    shared.remove = remove_or_fail;
+    os.shared = &shared;
+    to_fail = 1;
+    CHECK_INT(lkv_storage_posix_remove(&os, &p.options, &err), LKV_OK);
+    CHECK_INT(to_fail, 0);
+    CHECK_INT(rmdir(p.path), -1);
+    directory_remove(&p.directory);
+}
+
+static const check_case cases[] = {
+    CASE(a_rollback), CASE(a_writer),  CASE(a_writing_one),
+    CASE(a_reader),   CASE(by_a_link), CASE(removed_at_the_second_try)};
 
 int main(int argc, char **argv)
 {
