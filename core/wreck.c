@@ -101,13 +101,12 @@ static int may_begin(lkv_wreck *wreck, uint32_t offset, lkv_error *err)
            lkv_format_claimed(view.data) <= wreck->limit - offset;
 }
 
-/* Looks for a record from `from` on that is believed, or named; `to` when there is
- * none.
- */
-static int search(lkv_wreck *wreck, uint32_t from, uint32_t to, uint32_t *out,
-                  lkv_error *err)
+typedef int asks(void *arg, const lkv_record *record, uint32_t offset, lkv_error *err);
+
+/* Looks for a record from `from` on that `is_one`; `to` when there is none. */
+static int search(lkv_wreck *wreck, uint32_t from, uint32_t to, asks *is_one,
+                  uint32_t *out, lkv_error *err)
 {
-    int all = to == wreck->limit;
     uint32_t block = wreck->storage->block, asked = from, empty = 0;
     lkv_record record;
     lkv_bytes view;
@@ -128,8 +127,7 @@ static int search(lkv_wreck *wreck, uint32_t from, uint32_t to, uint32_t *out,
             rc = LKV_CORRUPT;
         }
         if (rc == LKV_OK) {
-            rc = all ? wreck->believe(wreck->arg, &record, from, err)
-                     : wreck->named(wreck->arg, &record, from, err);
+            rc = is_one(wreck->arg, &record, from, err);
             if (rc == 1) {
                 break;
             }
@@ -164,10 +162,11 @@ int lkv_wreck_next(lkv_wreck *wreck, lkv_record *record, lkv_error *err)
     }
     rc = fitting(wreck, start, record, err);
     if (rc == LKV_CORRUPT) {
-        /* A wrong length may lead to a record, too, over others. */
         rc = follow(wreck, start, &at, err);
-        if (rc == LKV_OK || rc == LKV_CORRUPT) {
-            rc = search(wreck, start + 1, rc == LKV_OK ? at : wreck->limit, &at, err);
+        if (rc == LKV_OK) { /* a wrong length may lead to a record, too, over others */
+            rc = search(wreck, start + 1, at, wreck->named, &at, err);
+        } else if (rc == LKV_CORRUPT) {
+            rc = search(wreck, start + 1, wreck->limit, wreck->believe, &at, err);
         }
         if (rc != LKV_OK) {
             return rc;

@@ -355,6 +355,38 @@ static void root_of_another_tail(void)
     fixture_close(&f);
 }
 
+/* The last record of a segment, whose lengths are right, holds a record that leads to
+ * the end as it does: that is none of the table. */
+static void record_at_the_end_of_a_value(void)
+{
+    report said = {0};
+    uint8_t value[200] = {0};
+    lkv_bytes object, key = text_bytes("fake"), old = text_bytes("never there");
+    size_t size = lkv_format_size(key, old);
+    lkv_row row = {text_bytes("big"), {value, sizeof(value)}, 0};
+    lkv_place place;
+    fixture f;
+
+    fixture_open(&f, 64);
+    f.storage->segment = 200;
+    lkv_auto_compact_fallback(f.store, 0);
+    lkv_format_record(value + sizeof(value) - size, LKV_KIND_PUT, 0, key, old);
+    begin(f.store);
+    CHECK_INT(lkv_put(f.store, &row, &f.err), LKV_OK);
+    CHECK_INT(put_text(f.store, "next", "1"), LKV_OK);
+    prepare_and_commit(f.store);
+    CHECK_INT(lkv_lookup(f.store, row.key, &place, &f.err), LKV_OK);
+    object = layers_object(f.memory, lkv_loc_segment(place.loc));
+    CHECK_SIZE(object.size, lkv_loc_offset(place.loc) + place.size);
+    ((uint8_t *)(uintptr_t)object.data)[lkv_loc_offset(place.loc) + 20] ^= 1;
+    layers_put_object(f.memory, lkv_loc_segment(place.loc), object);
+    free((void *)(uintptr_t)object.data);
+    reopen(&f);
+    CHECK_TEXT(recover(&f, &said), "next=1");
+    CHECK_INT(said.count, 1);
+    fixture_close(&f);
+}
+
 static const char *moved_key(unsigned i)
 {
     static char key[8];
@@ -489,6 +521,7 @@ static const check_case cases[] = {CASE(many_records_inside_a_value),
                                    CASE(other_headers),
                                    CASE(leads_to_what_cannot_be),
                                    CASE(nothing_is_wrong),
+                                   CASE(record_at_the_end_of_a_value),
                                    CASE(moved_before_the_log_goes),
                                    CASE(strays),
                                    CASE(root_of_another_tail)};
