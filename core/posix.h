@@ -104,7 +104,7 @@ typedef struct lkv_posix {
     int made_directory;
     int broken;  /* a sync failed: no writes until it is opened again */
     int again;   /* what is synced is written once more before */
-    int cleaned; /* what the writer before has left of what it did not publish */
+    int cleaned; /* nothing is left of what the writer before did not publish */
     int named;   /* files were made whose names are not synced */
     int strays;  /* objects were taken back whose files are still there */
     uint8_t *new_root;

@@ -438,6 +438,21 @@ static int sync_lists(lkv_posix *posix, lkv_bytes bytes, const lkv_root *root,
     return rc;
 }
 
+/* What finds the store, with its first durable root: of what is made with sync=off, or
+ * broken off, nobody has done it. */
+static int sync_store(lkv_posix *posix, lkv_error *err)
+{
+    int rc = posix->os->shared->sync(posix->os->ctx, posix->lock_file);
+    if (rc != 0) {
+        return lkv_posix_failed(posix, err, rc, "sync", "lock");
+    }
+    rc = lkv_posix_sync_directory(posix, 1);
+    /* It may only be searched, or its kind is not synced: that is all there is. */
+    return rc == 0 || rc == EACCES || rc == EINVAL || rc == EROFS
+               ? LKV_OK
+               : lkv_posix_failed(posix, err, rc, "sync", "the directory above");
+}
+
 int lkv_posix_sync_root(lkv_posix *posix, lkv_bytes bytes, lkv_error *err)
 {
     lkv_root root, before = {0};
@@ -451,14 +466,8 @@ int lkv_posix_sync_root(lkv_posix *posix, lkv_bytes bytes, lkv_error *err)
     if (rc == LKV_OK && !posix->shared_memory) {
         rc = sync_lists(posix, bytes, &root, &before, err);
     }
-    /* The first one: of what is made with sync=off, or broken off, nobody did it. */
     if (rc == LKV_OK && !posix->shared_memory && posix->durable_slot < 0) {
-        int code = posix->os->shared->sync(posix->os->ctx, posix->lock_file);
-        code = code == 0 ? lkv_posix_sync_directory(posix, 1) : code;
-        /* It may only be searched, or its kind is not synced: that is all there is. */
-        rc = code == 0 || code == EACCES || code == EINVAL || code == EROFS
-                 ? LKV_OK
-                 : lkv_posix_failed(posix, err, code, "sync", "the directory above");
+        rc = sync_store(posix, err);
     }
     posix->named = 1; /* another may have made files */
     return rc == LKV_OK ? lkv_posix_sync_all(posix, err) : rc;
