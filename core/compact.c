@@ -253,7 +253,6 @@ static int move_past(lkv_compaction *compaction, uint32_t best, lkv_error *err)
     return rc == LKV_OK ? step(compaction, best, err) : rc;
 }
 
-/* The finished parts take the place of the old ones whose keys are all done. */
 /* Reads a part that an earlier transaction has begun: what it takes the place of is the
  * last that has its rows. */
 static int check_out(lkv_compaction *compaction, const lkv_part *part, lkv_error *err)
@@ -270,6 +269,7 @@ static int check_out(lkv_compaction *compaction, const lkv_part *part, lkv_error
     return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 
+/* The finished parts take the place of the old ones whose keys are all done. */
 static int install(lkv_compaction *compaction, lkv_error *err)
 {
     lkv_runs *runs;

@@ -179,7 +179,7 @@ static int is_due(const lkv_store *store)
     bytes = lkv_log_bytes(store);
     live = lkv_live_size(store);
     dead = bytes > live ? bytes - live : 0;
-    return dead > 0 && (grown >= COMPACT_FROM(store) || dead >= COMPACT_FROM(store)) &&
+    return (grown >= COMPACT_FROM(store) || dead >= COMPACT_FROM(store)) &&
            (double)dead * 1000 >= (double)share * (double)bytes;
 }
 

@@ -192,6 +192,8 @@ static void use(sqlite3_index_info *info, int i, int *argc, enum lkv_plan role,
     *plan |= (int)role;
 }
 
+#define NOT_ANALYZED 1048576u /* rows */
+
 /* Rows to expect: what the handle knows, but no fewer than SQLite guesses of a table
  * that was not analyzed. Beside such tables a small one that told the truth would be
  * scanned for each join; and a statement that is kept stays with its plan when the
@@ -199,7 +201,7 @@ static void use(sqlite3_index_info *info, int i, int *argc, enum lkv_plan role,
 static double row_count(const lkv_table *table)
 {
     uint64_t count = lkv_count(table->handle->store);
-    return count > 1048576 ? (double)count : 1048576.0;
+    return count > NOT_ANALYZED ? (double)count : (double)NOT_ANALYZED;
 }
 
 static void estimate(const lkv_table *table, sqlite3_index_info *info, int plan)
