@@ -158,6 +158,29 @@ static void undone_under_a_scan(int ordinary)
     }
 }
 
+static int no_insert(void *arg, int action, const char *a, const char *b, const char *c,
+                     const char *d)
+{
+    (void)arg;
+    (void)b;
+    (void)c;
+    (void)d;
+    return action == SQLITE_INSERT && strcmp(a, "kv") == 0 ? SQLITE_DENY : SQLITE_OK;
+}
+
+/* RENAME needs no right to INSERT. */
+static void renamed_without_insert(void)
+{
+    sqlite3 *db = check_open("undone.db");
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES('a', 1)");
+    (void)sqlite3_set_authorizer(db, no_insert, NULL);
+    RUN(db, "ALTER TABLE kv RENAME TO new");
+    (void)sqlite3_set_authorizer(db, NULL, NULL);
+    QUERY(db, "SELECT * FROM new", "a,1");
+    check_close(db);
+    check_remove("undone.db");
+}
+
 int main(void)
 {
     static const char *const options[] = {"", ", memory=on", ", path='undone'"};
@@ -172,6 +195,7 @@ int main(void)
         }
     }
     begun_anew();
+    renamed_without_insert();
     undone_under_a_scan(1);
     undone_under_a_scan(0);
     return check_end();
