@@ -340,11 +340,13 @@ int lkv_block_floor(const lkv_block *block, lkv_bytes key, lkv_entry *entry)
             return rc;
         }
         if (order == 0 || at >= end) {
+            entry->exact = order == 0;
             return next_numbers(block, &numbers, entry);
         }
         if (next_key(block, &at, &next) != LKV_OK) {
             return LKV_CORRUPT;
         }
+        entry->exact = 0;
         if (next.shared < same) {
             return next_numbers(block, &numbers, entry);
         }

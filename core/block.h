@@ -40,6 +40,7 @@ typedef struct lkv_entry {
     lkv_bytes rest;  /* of the key */
     lkv_place place; /* of a leaf's entry */
     uint32_t child;  /* of another's */
+    int exact;       /* lkv_block_floor() was asked for its key */
 } lkv_entry;
 
 /*

@@ -395,7 +395,8 @@ typedef struct lkv_stats {
     unsigned auto_compact; /* the share above which commits compact, in thousandths */
 } lkv_stats;
 
-/* Number of live keys; exact, at no cost. */
+/* Number of live keys; exact, at no cost. Of a forged store no more than its log has
+ * room for. */
 uint64_t lkv_count(const lkv_store *store);
 
 /* Fills `stats` of where the handle stands, with zeros before the first refresh; for

@@ -149,8 +149,8 @@ static int check_once(lkv_log *log, lkv_part *part, lkv_error *err)
 static int check_fence(const lkv_part *part, lkv_place fence, lkv_error *err)
 {
     uint32_t offset = lkv_loc_offset(fence.loc);
-    if (lkv_loc_segment(fence.loc) != part->number || !lkv_loc_live(fence.loc) ||
-        offset < LKV_SEGMENT_HEADER || fence.size > part->size ||
+    if (lkv_loc_segment(fence.loc) != part->number || offset < LKV_SEGMENT_HEADER ||
+        fence.size < LKV_RECORD_HEADER + LKV_MOVED_SIZE || fence.size > part->size ||
         offset > part->size - fence.size) {
         return damage(err, part, offset, "a fence leads out of the part");
     }
@@ -251,7 +251,7 @@ int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
     lkv_place fence;
     lkv_run index;
     int64_t i;
-    int rc;
+    int rc, exact;
 
     if (runs->parts == 0) {
         return LKV_ABSENT;
@@ -267,16 +267,21 @@ int lkv_base_find(lkv_log *log, lkv_bytes key, uint64_t hash, lkv_place *found,
         return rc;
     }
     lkv_tops_follow(&log->tops, runs, log->rewound);
-    rc = lkv_tops_floor(&log->tops, &index, key, hash, &fence, err);
+    rc = lkv_tops_floor(&log->tops, &index, key, hash, &fence, &exact, err);
     if (rc == LKV_OK) {
         rc = check_fence(part, fence, err);
     }
-    if (rc == LKV_OK && fence.size > LKV_CHUNK_MAX) {
-        rc = lkv_run_find(log->storage, &index, key, hash, found, err);
-        found->size -= rc == LKV_OK ? LKV_MOVED_SIZE : 0;
+    if (rc != LKV_OK) {
         return rc;
     }
-    return rc == LKV_OK ? find_in_chunk(log, part, fence, key, found, err) : rc;
+    if (!lkv_fence_whole(fence)) {
+        return find_in_chunk(log, part, fence, key, found, err);
+    }
+    if (!exact) {
+        return LKV_ABSENT;
+    }
+    *found = (lkv_place){fence.loc & ~LKV_LOC_WHOLE, fence.size - LKV_MOVED_SIZE};
+    return LKV_OK;
 }
 
 /* Cursors */
@@ -333,7 +338,7 @@ static int add_item(lkv_base_cursor *cursor, const lkv_record *record,
     if (lkv_buffer_reserve(&cursor->bytes, os, record->size) != LKV_OK) {
         return LKV_NOMEM;
     }
-    if (bytes != NULL && record->size > 0) { /* a long one's key may be empty */
+    if (bytes != NULL && record->size > 0) { /* a whole fence's key may be empty */
         memcpy(cursor->bytes.bytes + cursor->bytes.size, bytes, record->size);
     }
     item = &cursor->items[cursor->count++];
@@ -345,8 +350,8 @@ static int add_item(lkv_base_cursor *cursor, const lkv_record *record,
     return LKV_OK;
 }
 
-/* A chunk that is one long record is not read: the fence has all that is asked for. */
-static int load_long(lkv_base_cursor *cursor, lkv_place fence)
+/* The chunk of a whole fence is not read: the fence has all that is asked for. */
+static int load_whole(lkv_base_cursor *cursor, lkv_place fence)
 {
     lkv_bytes key = lkv_run_key(&cursor->fence);
     lkv_record record = {.size = key.size, .key = key};
@@ -354,7 +359,7 @@ static int load_long(lkv_base_cursor *cursor, lkv_place fence)
     if (rc == LKV_OK) {
         cursor->items[0].size = fence.size;
         cursor->items[0].tag = lkv_loc_tag(fence.loc);
-        cursor->is_long = 1;
+        cursor->whole = 1;
     }
     return rc;
 }
@@ -373,10 +378,10 @@ static int load(lkv_base_cursor *cursor, lkv_error *err)
     cursor->count = cursor->at = 0;
     cursor->bytes.size = 0;
     cursor->offset = offset;
-    cursor->is_long = 0;
+    cursor->whole = 0;
     cursor->log->views++;
-    if (rc == LKV_OK && fence.size > LKV_CHUNK_MAX) {
-        rc = load_long(cursor, fence);
+    if (rc == LKV_OK && lkv_fence_whole(fence)) {
+        rc = load_whole(cursor, fence);
         return rc == LKV_OK ? LKV_OK : nowhere(cursor, rc);
     }
     if (rc == LKV_OK) { /* at once, what would grow with each record */

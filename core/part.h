@@ -4,11 +4,12 @@
  *      part   header | record record ... record | seal
  *      index  a run whose entries are fences: one for each chunk
  *
- * A chunk is the records that begin in one quarter of a storage block; one that would
- * grow past LKV_CHUNK_MAX is ended before, so that a chunk that is longer is one
- * record, whose fence has the whole key. Other fences have the shortest key that keeps
- * the chunk apart from the one before it; the first one of a part has its first key.
- * The filters of the index are over the keys of all records.
+ * A chunk is the records that begin in one quarter of a storage block. A record of more
+ * than LKV_WHOLE_MIN bytes of which most are its value is a chunk of its own, whose
+ * fence is whole: it has all of the key and its tag, so that who walks the keys does
+ * not read the value. Other fences have the shortest key that keeps the chunk apart
+ * from the one before it; the first one of a part has its first key. The filters of the
+ * index are over the keys of all records.
  *
  * The parts of a root have ascending keys: together they are its base, older than all
  * of the log.
@@ -19,7 +20,17 @@
 #include "log.h"
 #include "run.h"
 
-#define LKV_CHUNK_MAX (128u << 10)
+#define LKV_WHOLE_MIN 1024u
+#define LKV_CHUNK_MAX (128u << 10) /* unless it is one record */
+
+/* Bit of a fence's location: it is whole. No entry among them is a tombstone's. */
+#define LKV_LOC_WHOLE LKV_LOC_TOMBSTONE
+
+/* A chunk of more than LKV_CHUNK_MAX bytes always was one record. */
+static inline int lkv_fence_whole(lkv_place fence)
+{
+    return (fence.loc & LKV_LOC_WHOLE) != 0 || fence.size > LKV_CHUNK_MAX;
+}
 
 /* The index of `part` as a run. */
 static inline lkv_run lkv_part_index(const lkv_part *part)
@@ -51,12 +62,12 @@ typedef struct lkv_base_cursor {
     uint32_t part;  /* index in the list */
     lkv_run index;
     lkv_run_cursor fence;
-    lkv_buffer bytes; /* of the chunk, or the key of a chunk that is one long record */
+    lkv_buffer bytes; /* of the chunk, or the key of a whole fence */
     uint32_t offset;  /* of the chunk in its part */
     lkv_base_item *items;
     uint32_t count, room;
     uint32_t at; /* the item stood on; `count`: none */
-    int is_long; /* `bytes` is but the key */
+    int whole;   /* `bytes` is but the key */
 } lkv_base_cursor;
 
 /* Whether the header of a part, where it can be read, is that of the one listed. */
@@ -78,24 +89,24 @@ static inline lkv_bytes lkv_base_key(const lkv_base_cursor *cursor)
 {
     const lkv_base_item *item = &cursor->items[cursor->at];
     const uint8_t *at = cursor->bytes.bytes + item->at;
-    return (lkv_bytes){cursor->is_long ? at : lkv_format_key(at), item->key_size};
+    return (lkv_bytes){cursor->whole ? at : lkv_format_key(at), item->key_size};
 }
 
 static inline lkv_place lkv_base_place(const lkv_base_cursor *cursor)
 {
     const lkv_base_item *item = &cursor->items[cursor->at];
-    uint32_t at = cursor->is_long ? 0 : item->at;
+    uint32_t at = cursor->whole ? 0 : item->at;
     return (lkv_place){lkv_loc_make(item->tag, cursor->runs->part[cursor->part].number,
                                     cursor->offset + at),
                        item->size - LKV_MOVED_SIZE};
 }
 
-/* The whole record stood on, in the long form and verified; no bytes when it is a long
- * one, which lkv_log_read() reads. */
+/* The record stood on, in the long form and verified; no bytes when its fence is whole:
+ * lkv_log_read() reads it. */
 static inline lkv_bytes lkv_base_record(const lkv_base_cursor *cursor)
 {
     const lkv_base_item *item = &cursor->items[cursor->at];
-    if (cursor->is_long) {
+    if (cursor->whole) {
         return (lkv_bytes){NULL, 0};
     }
     return (lkv_bytes){cursor->bytes.bytes + item->at, item->size};
@@ -113,7 +124,7 @@ typedef struct lkv_part_writer {
     uint32_t out_at;
     lkv_buffer fence; /* of the chunk that is open */
     uint32_t chunk;   /* where it begins; 0: none is open */
-    unsigned tag;     /* of its first record */
+    lkv_loc whole;    /* its fence is: the record's tag and LKV_LOC_WHOLE, or 0 */
     lkv_buffer last;  /* the last key */
     uint64_t written; /* bytes that went to storage, the index included */
 } lkv_part_writer;

@@ -155,7 +155,7 @@ static int end_chunk(lkv_part_writer *writer, lkv_error *err)
 {
     uint32_t before = writer->index.run.blocks;
     lkv_place fence = {
-        lkv_loc_make(writer->tag, writer->part.number, writer->chunk),
+        lkv_loc_make(0, writer->part.number, writer->chunk) | writer->whole,
         writer->part.size - writer->chunk,
     };
     lkv_bytes key = {writer->fence.bytes, writer->fence.size};
@@ -207,20 +207,20 @@ int lkv_part_writer_index(lkv_part_writer *writer, const uint8_t *record, size_t
                           size_t key_size, unsigned tag, lkv_error *err)
 {
     lkv_bytes key = {lkv_format_key(record), key_size};
-    int is_long = size > LKV_CHUNK_MAX;
+    int whole = size > LKV_CHUNK_MAX || (size > LKV_WHOLE_MIN && key_size < size / 8);
     int rc = LKV_OK;
 
     if (size > LKV_SEGMENT_MAX - LKV_SEAL_SIZE - writer->part.size) {
         return lkv_log_error(err, LKV_TOO_BIG, "the record is longer than a part");
     }
     if (writer->chunk != 0 &&
-        (!goes_on(writer) ||
+        (whole || !goes_on(writer) ||
          size > LKV_CHUNK_MAX - (writer->part.size - writer->chunk))) {
         rc = end_chunk(writer, err);
     }
     if (rc == LKV_OK && writer->chunk == 0) {
-        rc = begin_chunk(writer, key, is_long);
-        writer->tag = is_long ? tag : 0;
+        rc = begin_chunk(writer, key, whole);
+        writer->whole = whole ? lkv_loc_make(tag, 0, 0) | LKV_LOC_WHOLE : 0;
     }
     if (rc == LKV_OK) {
         rc = lkv_run_writer_add_hash(&writer->index, lkv_filter_hash(key));
@@ -236,7 +236,7 @@ int lkv_part_writer_index(lkv_part_writer *writer, const uint8_t *record, size_t
     writer->part.keys++;
     writer->part.bytes += size - LKV_MOVED_SIZE;
     writer->part.size += (uint32_t)size;
-    return is_long ? end_chunk(writer, err) : LKV_OK;
+    return whole ? end_chunk(writer, err) : LKV_OK;
 }
 
 int lkv_part_writer_added(lkv_part_writer *writer, size_t size, size_t key_size,

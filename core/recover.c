@@ -359,6 +359,11 @@ int lkv_recover(lkv_store *store, lkv_error *err)
               block == log->storage->block;
         rc = catch_up(store, had ? &own : NULL, &end, err);
     }
+    /* So that who counts them comes to an end. */
+    if (rc == LKV_OK && end.live_keys > lkv_log_bytes(store) / LKV_RECORD_HEADER) {
+        rc = lkv_log_damage(err, end.segment, end.offset,
+                            "the commit counts more keys than the log has room for");
+    }
     if (rc != LKV_OK) {
         forget(store);
         lkv_runs_release(log->os, log->runs);

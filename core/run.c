@@ -160,7 +160,7 @@ static int last_before(lkv_storage *storage, const lkv_run *run, uint32_t number
 }
 
 static int find_floor(lkv_storage *storage, const lkv_run *run, uint32_t from,
-                      lkv_bytes key, const uint64_t *hash, lkv_place *found,
+                      lkv_bytes key, const uint64_t *hash, lkv_place *found, int *exact,
                       lkv_error *err)
 {
     lkv_block block;
@@ -175,24 +175,28 @@ static int find_floor(lkv_storage *storage, const lkv_run *run, uint32_t from,
         }
         if (rc == LKV_ABSENT) {
             rc = last_before(storage, run, number, &block, &entry, err);
+            entry.exact = 0;
         }
     }
     if (rc == LKV_OK) {
         *found = entry.place;
+        if (exact != NULL) {
+            *exact = entry.exact;
+        }
     }
     return rc;
 }
 
 int lkv_run_floor(lkv_storage *storage, const lkv_run *run, lkv_bytes key,
-                  const uint64_t *hash, lkv_place *found, lkv_error *err)
+                  const uint64_t *hash, lkv_place *found, int *exact, lkv_error *err)
 {
-    return find_floor(storage, run, run->top, key, hash, found, err);
+    return find_floor(storage, run, run->top, key, hash, found, exact, err);
 }
 
 int lkv_run_floor_below(lkv_storage *storage, const lkv_run *run, uint32_t from,
-                        lkv_bytes key, lkv_place *found, lkv_error *err)
+                        lkv_bytes key, lkv_place *found, int *exact, lkv_error *err)
 {
-    return find_floor(storage, run, from, key, NULL, found, err);
+    return find_floor(storage, run, from, key, NULL, found, exact, err);
 }
 
 /* Cursors */

@@ -23,11 +23,11 @@ LKV_MUST_CHECK int lkv_run_find(lkv_storage *storage, const lkv_run *run, lkv_by
 
 /* The entry with the greatest key that is <= `key`, in a run whose filters are over
  * other keys than its entries' (a part's index). LKV_ABSENT when a filter knows that
- * `hash` was never added (NULL: none is asked), or `key` is below all entries. Errors
- * as lkv_run_find(). */
+ * `hash` was never added (NULL: none is asked), or `key` is below all entries. `*exact`
+ * (or NULL): whether it is `key`. Errors as lkv_run_find(). */
 LKV_MUST_CHECK int lkv_run_floor(lkv_storage *storage, const lkv_run *run,
                                  lkv_bytes key, const uint64_t *hash, lkv_place *found,
-                                 lkv_error *err);
+                                 int *exact, lkv_error *err);
 
 /* Both again, from a branch at block `from` down, and without asking its filter. */
 LKV_MUST_CHECK int lkv_run_find_below(lkv_storage *storage, const lkv_run *run,
@@ -35,7 +35,7 @@ LKV_MUST_CHECK int lkv_run_find_below(lkv_storage *storage, const lkv_run *run,
                                       lkv_error *err);
 LKV_MUST_CHECK int lkv_run_floor_below(lkv_storage *storage, const lkv_run *run,
                                        uint32_t from, lkv_bytes key, lkv_place *found,
-                                       lkv_error *err);
+                                       int *exact, lkv_error *err);
 
 /* A position in a run. The leaf that it stands in is copied, so that a view of a key
  * lasts until the cursor moves, and the entries between two restarts are taken apart,

@@ -349,7 +349,7 @@ int lkv_expected_fence(void *expected, lkv_bytes key, lkv_place place, const cha
     lkv_expected *want = expected;
     (void)key;
     *why = "a location is not in the part";
-    if (lkv_loc_segment(place.loc) != want->part->number || !lkv_loc_live(place.loc) ||
+    if (lkv_loc_segment(place.loc) != want->part->number ||
         lkv_loc_offset(place.loc) != want->offset ||
         place.size > want->part->size - want->offset) {
         return LKV_CORRUPT;

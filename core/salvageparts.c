@@ -73,8 +73,9 @@ static int find_fence(merge *m, lkv_bytes key, lkv_place *fence, lkv_error *err)
     lkv_survey *s = m->s;
     int rc = lkv_survey_copy(s, &s->key, key);
     if (rc == LKV_OK) {
-        rc = lkv_run_floor(s->storage, &m->index,
-                           (lkv_bytes){s->key.bytes, s->key.size}, NULL, fence, err);
+        rc =
+            lkv_run_floor(s->storage, &m->index, (lkv_bytes){s->key.bytes, s->key.size},
+                          NULL, fence, NULL, err);
         lkv_wreck_moved(&m->wreck);
     }
     return rc;

@@ -346,7 +346,7 @@ int lkv_tops_find(lkv_tops *tops, lkv_tops_search *search, lkv_bytes key, uint64
 }
 
 int lkv_tops_floor(lkv_tops *tops, const lkv_run *run, lkv_bytes key, uint64_t hash,
-                   lkv_place *found, lkv_error *err)
+                   lkv_place *found, int *exact, lkv_error *err)
 {
     lkv_leaf_at *at;
     lkv_block block;
@@ -359,7 +359,7 @@ int lkv_tops_floor(lkv_tops *tops, const lkv_run *run, lkv_bytes key, uint64_t h
         return rc;
     }
     if (top == NULL || top->count == 0) {
-        return lkv_run_floor(tops->storage, run, key, &hash, found, err);
+        return lkv_run_floor(tops->storage, run, key, &hash, found, exact, err);
     }
     i = find_branch(top, key);
     rc = ask_filter(tops, run, &top->branch[i], hash, err);
@@ -369,10 +369,11 @@ int lkv_tops_floor(lkv_tops *tops, const lkv_run *run, lkv_bytes key, uint64_t h
     rc = open_leaf(tops, run, &top->branch[i], key, &at, &block, err);
     if (rc == LKV_OK && lkv_block_floor(&block, key, &entry) == LKV_OK) {
         *found = entry.place;
+        *exact = entry.exact;
         return LKV_OK;
     }
     /* Not known, damaged, or the entry is the last of the leaf before. */
     return rc < 0 ? rc
                   : lkv_run_floor_below(tops->storage, run, top->branch[i].block, key,
-                                        found, err);
+                                        found, exact, err);
 }

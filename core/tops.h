@@ -59,6 +59,7 @@ LKV_MUST_CHECK int lkv_tops_find(lkv_tops *tops, lkv_tops_search *search, lkv_by
                                  uint64_t hash, lkv_place *found, lkv_error *err);
 /* As lkv_run_floor(), of a run that the list names. */
 LKV_MUST_CHECK int lkv_tops_floor(lkv_tops *tops, const lkv_run *run, lkv_bytes key,
-                                  uint64_t hash, lkv_place *found, lkv_error *err);
+                                  uint64_t hash, lkv_place *found, int *exact,
+                                  lkv_error *err);
 
 #endif

@@ -32,7 +32,8 @@ static int check_record(part_check *check, lkv_bytes key, unsigned tag, lkv_loc 
     uint64_t hash = lkv_filter_hash(key);
     uint32_t at = lkv_loc_offset(loc), from;
     lkv_place fence;
-    int rc = lkv_run_floor(storage, &check->index, key, &hash, &fence, err);
+    int exact;
+    int rc = lkv_run_floor(storage, &check->index, key, &hash, &fence, &exact, err);
 
     if (rc != LKV_OK) {
         return rc == LKV_ABSENT ? wrong(check, loc, "the index does not have it", err)
@@ -43,14 +44,11 @@ static int check_record(part_check *check, lkv_bytes key, unsigned tag, lkv_loc 
         return wrong(check, loc, "the index leads elsewhere", err);
     }
     check->chunks += at == from;
-    if (fence.size > LKV_CHUNK_MAX) { /* one record, found by its whole key */
-        rc = lkv_run_find(storage, &check->index, key, hash, &fence, err);
-        if (rc == LKV_ABSENT ||
-            (rc == LKV_OK && (at != from || lkv_loc_tag(fence.loc) != tag))) {
-            rc = wrong(check, loc, "the index has another key or tag", err);
-        }
+    if (lkv_fence_whole(fence) &&
+        (at != from || !exact || lkv_loc_tag(fence.loc) != tag)) {
+        return wrong(check, loc, "the index has another key or tag", err);
     }
-    return rc;
+    return LKV_OK;
 }
 
 /* The whole way down from the list of parts. */

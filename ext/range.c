@@ -10,10 +10,10 @@
  * character from tab to '9'. SQLite sorts out the rest.
  *
  * CAST(5 AS INTEGER) has an affinity as well, and cannot be told from the literal 5,
- * nor CAST(?1 AS INTEGER) from the parameter. An untyped key, among whose texts few
- * look like numbers, takes every number for one of unknown origin. A TEXT key takes
- * both for what they mostly are: a scan of all its numerals would be the price of key
- * = 5.
+ * nor CAST(?1 AS INTEGER) from the parameter, nor o.id where the query has o.id = ?1.
+ * An untyped key, among whose texts few look like numbers, takes every number for one
+ * of unknown origin, and so does a bound. The equality of a TEXT key takes them for
+ * what they mostly are: a scan of all its numerals would be the price of key = 5.
  */
 #include "range.h"
 
@@ -116,10 +116,13 @@ static int is_number(const bound *from)
     return from->type == SQLITE_INTEGER || from->type == SQLITE_FLOAT;
 }
 
+enum role { POINT, LOW, HIGH };
+
 /* Encodes one argument; type SQLITE_NULL when it is NULL, which nothing compares with.
- * What is unsure is taken as it is, or with a TEXT key's affinity when `as_text`. */
+ * What is unsure is taken as it is for a lower bound, and else with a TEXT key's
+ * affinity. */
 static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affinity,
-                  int literal, int as_text, bound *out)
+                  int literal, enum role role, bound *out)
 {
     int numeric = affinity != LKV_AFFINITY_TEXT && affinity != LKV_AFFINITY_BLOB;
     lkv_value value;
@@ -127,13 +130,14 @@ static int encode(lkv_key *key, sqlite3_value *argument, enum lkv_affinity affin
     int rc;
 
     out->type = sqlite3_value_type(argument);
-    out->unsure = !numeric && out->type != SQLITE_BLOB &&
-                  ((affinity == LKV_AFFINITY_BLOB && is_number(out)) ||
-                   (!literal && !sqlite3_value_frombind(argument)));
+    out->unsure =
+        !numeric && out->type != SQLITE_BLOB &&
+        ((is_number(out) && (affinity == LKV_AFFINITY_BLOB || role != POINT)) ||
+         (!literal && !sqlite3_value_frombind(argument)));
     if (out->type == SQLITE_NULL) {
         return SQLITE_OK;
     }
-    if (out->unsure && !as_text) {
+    if (out->unsure && role == LOW) {
         affinity = LKV_AFFINITY_BLOB;
     }
     rc = lkv_value_read(&value, argument, comparison(affinity));
@@ -165,7 +169,7 @@ static int add_point(lkv_ranges *ranges, sqlite3_value *argument,
     bound from;
     int rc = lkv_ranges_add(ranges, &range);
     if (rc == SQLITE_OK) {
-        rc = encode(&range->low, argument, affinity, literal, 1, &from);
+        rc = encode(&range->low, argument, affinity, literal, POINT, &from);
     }
     if (rc != SQLITE_OK) {
         return rc;
@@ -297,7 +301,7 @@ static int plan_bounds(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
     int rc = lkv_ranges_add(ranges, &range);
 
     if (rc == SQLITE_OK && (plan & LKV_PLAN_LOW)) {
-        rc = encode(&range->low, *argv++, affinity, (plan & LKV_PLAN_LITERAL) != 0, 0,
+        rc = encode(&range->low, *argv++, affinity, (plan & LKV_PLAN_LITERAL) != 0, LOW,
                     &from);
         range->has_low = 1;
         if (from.type == SQLITE_NULL) {
@@ -307,7 +311,7 @@ static int plan_bounds(lkv_ranges *ranges, int plan, enum lkv_affinity affinity,
     }
     if (rc == SQLITE_OK && (plan & LKV_PLAN_HIGH)) {
         rc = encode(&range->high, *argv, affinity, (plan & LKV_PLAN_HIGH_LITERAL) != 0,
-                    1, &from);
+                    HIGH, &from);
         range->has_high = 1;
         range->strict = (plan & LKV_PLAN_HIGH_STRICT) != 0;
         if (from.type == SQLITE_NULL) {

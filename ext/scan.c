@@ -18,6 +18,8 @@ typedef struct scan {
     int range; /* in which one the cursor stands */
     int descending;
     int eof;
+    int counts; /* of `rows` rows it stands on `row`, and no cursor on any */
+    uint64_t row, rows;
     lkv_bytes value; /* of the row, while `has_value` and lkv_views() is `views` */
     int has_value;
     int keeps_key; /* an UPDATE that reads the row leaves its key alone */
@@ -147,6 +149,20 @@ static int settle(scan *at, int rc, lkv_error *err)
     return rc == LKV_OK ? SQLITE_OK : failed(at, rc, err);
 }
 
+/* A column is asked for after all, as by DELETE without a WHERE: the cursor goes to the
+ * row. */
+static int stand(scan *at)
+{
+    lkv_error err = {0};
+    int rc = settle(at, enter(at, &err), &err);
+
+    at->counts = 0;
+    for (uint64_t i = 0; i < at->row && rc == SQLITE_OK && !at->eof; i++) {
+        rc = settle(at, lkv_cursor_next(at->cursor, &err), &err);
+    }
+    return rc;
+}
+
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
                     sqlite3_value **argv)
 {
@@ -173,6 +189,13 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
     at->range = at->descending ? at->ranges.count - 1 : 0;
+    at->counts = (plan & LKV_PLAN_COUNT) != 0;
+    if (at->counts) {
+        at->row = 0;
+        at->rows = lkv_count(at->handle->store);
+        at->eof = at->rows == 0;
+        return SQLITE_OK;
+    }
     at->eof = 0;
     return settle(at, enter(at, &err), &err);
 }
@@ -186,6 +209,10 @@ int lkv_scan_next(sqlite3_vtab_cursor *base)
     if (is_lost(at)) {
         at->eof = 1;
         return SQLITE_ABORT_ROLLBACK;
+    }
+    if (at->counts) {
+        at->eof = ++at->row == at->rows;
+        return SQLITE_OK;
     }
     if (!at->ranges.at[at->range].point) {
         rc = at->descending ? lkv_cursor_prev(at->cursor, &err)
@@ -239,6 +266,12 @@ int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
 
     if (is_lost(at)) {
         return SQLITE_ABORT_ROLLBACK;
+    }
+    if (at->counts) {
+        int rc = stand(at);
+        if (rc != SQLITE_OK || at->eof) {
+            return rc;
+        }
     }
     if (i == 0) {
         at->keeps_key |= sqlite3_vtab_nochange(context);

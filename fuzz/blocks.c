@@ -318,7 +318,7 @@ static void must_find(lkv_run_cursor *cursor, const seen *all, lkv_bytes key)
         rc = lkv_run_seek(cursor, key, hows[k], NULL);
         must_stand(all, cursor, rc, to[k]);
     }
-    rc = lkv_run_floor(cursor->storage, cursor->run, key, NULL, &place, NULL);
+    rc = lkv_run_floor(cursor->storage, cursor->run, key, NULL, &place, NULL, NULL);
     MUST(rc == LKV_OK || rc == LKV_ABSENT || rc == LKV_CORRUPT);
     MUST(all == NULL || rc == (i + equal > 0 ? LKV_OK : LKV_ABSENT));
 }

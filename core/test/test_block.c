@@ -110,6 +110,7 @@ static void check_look(const lkv_block *block, const keys *all, lkv_bytes key)
         CHECK_INT(lkv_block_floor(block, key, &entry), below > 0 ? LKV_OK : LKV_ABSENT);
         if (below > 0) {
             CHECK_SIZE(entry.place.loc, all->place[below - 1].loc);
+            CHECK_INT(entry.exact, equal);
         }
     } else {
         CHECK_INT(lkv_block_child(block, key, &child), LKV_OK);

@@ -199,13 +199,13 @@ static void check_floor(bench *b, lkv_bytes key, size_t each, int *absent)
     size_t below = keys_rank(&b->all, key, &equal);
     size_t fence = below == 0 ? 0 : (below - 1) / each * each;
 
-    rc = lkv_run_floor(b->storage, &b->run, key, NULL, &found, &b->err);
+    rc = lkv_run_floor(b->storage, &b->run, key, NULL, &found, NULL, &b->err);
     CHECK_INT(rc, below == 0 ? LKV_ABSENT : LKV_OK);
     if (below > 0) {
         CHECK_SIZE(found.loc, b->all.place[fence].loc);
     }
     found.loc = LKV_NOWHERE;
-    rc = lkv_run_floor(b->storage, &b->run, key, &hash, &found, &b->err);
+    rc = lkv_run_floor(b->storage, &b->run, key, &hash, &found, NULL, &b->err);
     if (equal) {
         CHECK_INT(rc, LKV_OK);
     }

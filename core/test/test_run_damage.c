@@ -69,7 +69,7 @@ static int read_somehow(bench *b, lkv_run_cursor *cursor, int how)
         return lkv_run_find(b->storage, &b->run, key, lkv_filter_hash(key), &found,
                             &b->err);
     case 1:
-        return lkv_run_floor(b->storage, &b->run, key, NULL, &found, &b->err);
+        return lkv_run_floor(b->storage, &b->run, key, NULL, &found, NULL, &b->err);
     case 2:
         return lkv_run_first(cursor, &b->err);
     case 3:
@@ -170,7 +170,7 @@ static void read_damaged(bench *b, int verify)
                              rc == LKV_OK && found.loc == b->all.place[k].loc &&
                                  found.size == b->all.place[k].size);
         }
-        (void)(lkv_run_floor(b->storage, &b->run, key, NULL, &found, NULL) == 0);
+        (void)(lkv_run_floor(b->storage, &b->run, key, NULL, &found, NULL, NULL) == 0);
     }
     lkv_run_cursor_init(&cursor, b->storage, &b->os.os, &b->run);
     for (rc = lkv_run_first(&cursor, &b->err); rc == LKV_OK && steps < 100000;

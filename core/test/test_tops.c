@@ -319,17 +319,18 @@ static void floors(void)
         s.runs->part[0].number = LKV_PART_FIRST;
         lkv_tops_follow(&s.tops, s.runs, 0);
         for (size_t k = 0; k < s.b.all.count * (KEYS_NEAR + 1); k += 5) {
-            int how = (int)(k % (KEYS_NEAR + 1)) - 1, equal, rc;
+            int how = (int)(k % (KEYS_NEAR + 1)) - 1, equal, exact, rc;
             lkv_bytes key = s.b.all.key[k / (KEYS_NEAR + 1)];
             lkv_place found = {LKV_NOWHERE, 0};
             size_t below;
             key = how < 0 ? key : keys_near(key, how);
             below = keys_rank(&s.b.all, key, &equal);
             rc = lkv_tops_floor(&s.tops, &index, key, lkv_filter_hash(key), &found,
-                                &s.b.err);
+                                &exact, &s.b.err);
             CHECK(rc == LKV_OK || (rc == LKV_ABSENT && !equal));
             if (rc == LKV_OK && CHECK(below > 0)) {
                 CHECK_SIZE(found.loc, s.b.all.place[(below - 1) / each * each].loc);
+                CHECK_INT(exact, equal && (below - 1) % each == 0);
             }
             absent += rc == LKV_ABSENT;
         }

@@ -483,7 +483,7 @@ static void look_on(teller *t)
         t->reader = NULL;
     } else if (strcmp(t->journal, "WAL") == 0) {
         char *name = name_of(t);
-        char *sql = sqlite3_mprintf("BEGIN; SELECT count(*) FROM \"%w\"", name);
+        char *sql = sqlite3_mprintf("BEGIN; SELECT count(key) FROM \"%w\"", name);
         CHECK(power_open(t->story->mode, &t->reader) == SQLITE_OK);
         RUN(t->reader, sql);
         sqlite3_free(sql);

@@ -27,7 +27,7 @@ static sqlite3 *open_db(void)
 static void shrink(sqlite3 *db)
 {
     lkv_handle *handle;
-    RUN(db, "SELECT count(*) FROM kv");
+    RUN(db, "SELECT count(key) FROM kv");
     handle = lkv_handle_find(registry, "main", "kv");
     CHECK(handle != NULL);
     if (handle != NULL) {

@@ -204,7 +204,7 @@ static int recover_twice(power *p, const power_disk *first, long long n,
 static int recover_starving(power *p, const power_disk *first, long long n,
                             const char *name)
 {
-    char *sql = sqlite3_mprintf("SELECT count(*) FROM \"%w\"", name);
+    char *sql = sqlite3_mprintf("SELECT count(key) FROM \"%w\"", name);
     int good = 1, failed = 1;
 
     for (int at = 1; good && failed; at += 1 + at / 3) {

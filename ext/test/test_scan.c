@@ -114,6 +114,31 @@ static void every_row(const char *order, const char *expected)
     check_close(db);
 }
 
+static void tick(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    int *calls = sqlite3_user_data(context);
+    (void)argc;
+    (void)argv;
+    sqlite3_result_int(context, ++*calls);
+}
+
+/* The DELETE uses no column, so that its rows are only counted, and wants the key of
+ * the third and the fifth. */
+static void counted_rows(void)
+{
+    sqlite3 *db = check_open(":memory:");
+    int calls = 0;
+
+    CHECK(sqlite3_create_function(db, "tick", 0, SQLITE_UTF8, &calls, tick, NULL,
+                                  NULL) == SQLITE_OK);
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv;"
+            "INSERT INTO kv VALUES(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e');"
+            "DELETE FROM kv WHERE tick() IN (3, 5)");
+    CHECK(calls == 5);
+    QUERY(db, "SELECT group_concat(key || value), count(*) FROM kv", "1a,2b,4d,3");
+    check_close(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -122,5 +147,6 @@ int main(void)
     }
     every_row("ASC", "1a,2b,5e,6f,100new");
     every_row("DESC", "7g,6f,3c,2b");
+    counted_rows();
     return check_end();
 }
