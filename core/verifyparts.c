@@ -44,8 +44,7 @@ static int check_record(part_check *check, lkv_bytes key, unsigned tag, lkv_loc 
         return wrong(check, loc, "the index leads elsewhere", err);
     }
     check->chunks += at == from;
-    if (lkv_fence_whole(fence) &&
-        (at != from || !exact || lkv_loc_tag(fence.loc) != tag)) {
+    if (lkv_fence_whole(fence) && (!exact || lkv_loc_tag(fence.loc) != tag)) {
         return wrong(check, loc, "the index has another key or tag", err);
     }
     return LKV_OK;

@@ -454,6 +454,17 @@ static void wrong_parts(void)
     changed.count--;
     put_fences(&f, part, &changed, &keys, "none");
     CHECK_HAS(verified(f.store), "the locations are not all of the part");
+    changed = all; /* a whole fence has all of the key, and the record's tag */
+    changed.at[1].place.loc |= LKV_LOC_WHOLE;
+    strcat(strcpy(changed.at[1].key, keys.at[0].key), "~");
+    put_fences(&f, part, &changed, &keys, "none");
+    CHECK_HAS(verified(f.store), "the index has another key or tag");
+    memcpy(changed.at[1].key, keys.at[1].key, sizeof(keys.at[1].key));
+    put_fences(&f, part, &changed, &keys, "none");
+    CHECK_TEXT(verified(f.store), "ok");
+    changed.at[1].place.loc |= lkv_loc_make(1, 0, 0);
+    put_fences(&f, part, &changed, &keys, "none");
+    CHECK_HAS(verified(f.store), "the index has another key or tag");
     put_fences(&f, part, &all, &keys, "none");
     part->digest++;
     CHECK_HAS(verified(f.store), "the root counts other records");
