@@ -256,8 +256,10 @@ enum lkv_sync lkv_sync_of(const lkv_store *store);
  * The index as a thing of its own
  */
 
-/* Makes all runs anew from the log. In a transaction. Errors as lkv_put(). */
-LKV_MUST_CHECK int lkv_rebuild(lkv_store *store, lkv_error *err);
+/* Makes all runs anew from the log. In a transaction. `go_on` as of lkv_verify().
+ * Errors as lkv_put(). */
+LKV_MUST_CHECK int lkv_rebuild(lkv_store *store, int (*go_on)(void *arg), void *arg,
+                               lkv_error *err);
 
 /* What an exported index begins with. */
 #define LKV_EXPORT_MAGIC "LKVindx1"

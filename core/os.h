@@ -73,6 +73,7 @@ typedef struct lkv_os_shared {
      * another one. */
     int (*same)(void *ctx, int file, const char *path, int shared);
     int (*remove)(void *ctx, const char *path, int shared);
+    /* ESTALE: it was made, and others have removed it. */
     int (*make_directory)(void *ctx, const char *path, unsigned mode);
     int (*remove_directory)(void *ctx, const char *path);
     /* Calls `each` with the name of everything in a directory, or of all shared memory,

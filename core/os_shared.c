@@ -187,7 +187,10 @@ static int make_directory(void *ctx, const char *path, unsigned mode)
     if (mkdir(path, (mode_t)mode) != 0) {
         return errno;
     }
-    return chmod(path, (mode_t)mode) == 0 ? 0 : errno;
+    if (chmod(path, (mode_t)mode) != 0) {
+        return errno == ENOENT ? ESTALE : errno;
+    }
+    return 0;
 }
 
 static int remove_directory(void *ctx, const char *path)

@@ -40,8 +40,9 @@ int lkv_posix_wait(lkv_posix *posix, uint64_t byte, enum lkv_os_lock lock,
 /* --- opening -------------------------------------------------------------------- */
 
 #define HALF                                                                           \
-    "its file lock is damaged, or not litekv's; drop the table, which leaves "         \
-    "the data, and create it anew"
+    "its file lock is damaged, or not finished; if it stays so, drop the table, "      \
+    "which "                                                                           \
+    "leaves the data, and create it anew"
 
 void lkv_posix_distrust(lkv_posix *posix)
 {
@@ -248,6 +249,8 @@ static int make_directory(lkv_posix *posix, lkv_error *err)
 
     if (rc == 0) {
         posix->made_directory = 1;
+    } else if (rc == ESTALE) {
+        return LKV_MOVED;
     } else if (rc == EEXIST) {
         rc = os->shared->list(os->ctx, posix->path, 0, see_any, &found);
         if (rc == ENOENT || (found & 1) != 0) {

@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-#define ASK_EVERY 1024u /* keys, whether to go on */
-
 void lkv_before_take(lkv_before *before, lkv_store *store)
 {
     before->runs = lkv_runs_hold(store->log.runs);
@@ -96,7 +94,8 @@ static int merge_all(lkv_store *store, lkv_error *err)
     return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 
-int lkv_reindex_log(lkv_store *store, lkv_replay *replay, lkv_error *err)
+int lkv_reindex_log(lkv_store *store, lkv_replay *replay, lkv_asking *asking,
+                    lkv_error *err)
 {
     lkv_record record;
     lkv_loc loc;
@@ -115,6 +114,7 @@ int lkv_reindex_log(lkv_store *store, lkv_replay *replay, lkv_error *err)
             }
             lkv_replay_moved(replay);
         }
+        rc = rc == LKV_OK ? lkv_ask(asking) : rc;
         if (rc != LKV_OK) {
             return rc;
         }
@@ -122,8 +122,8 @@ int lkv_reindex_log(lkv_store *store, lkv_replay *replay, lkv_error *err)
     return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 
-int lkv_reindex_check(lkv_store *store, int (*go_on)(void *arg), void *arg,
-                      const char *why, lkv_error *err)
+int lkv_reindex_check(lkv_store *store, lkv_asking *asking, const char *why,
+                      lkv_error *err)
 {
     uint64_t keys = 0, bytes = 0;
     int rc, stop = LKV_OK;
@@ -137,7 +137,7 @@ int lkv_reindex_check(lkv_store *store, int (*go_on)(void *arg), void *arg,
          rc = lkv_cursor_next(cursor, err)) {
         keys++;
         bytes += cursor->place.size;
-        stop = go_on != NULL && keys % ASK_EVERY == 0 ? go_on(arg) : LKV_OK;
+        stop = lkv_ask(asking);
     }
     lkv_cursor_close(cursor);
     if (stop != LKV_OK || rc != LKV_ABSENT) {
@@ -150,7 +150,8 @@ int lkv_reindex_check(lkv_store *store, int (*go_on)(void *arg), void *arg,
 
 /* The records' headers and keys go to the writer by memory of its own: a view of them
  * would not outlive what it writes. */
-static int index_records(lkv_part_scan *scan, lkv_part_writer *writer, lkv_error *err)
+static int index_records(lkv_part_scan *scan, lkv_part_writer *writer,
+                         lkv_asking *asking, lkv_error *err)
 {
     lkv_buffer copy = {NULL, 0, 0};
     const lkv_os *os = writer->os;
@@ -175,6 +176,10 @@ static int index_records(lkv_part_scan *scan, lkv_part_writer *writer, lkv_error
         if (blocks != writer->part.blocks) {
             lkv_part_scan_moved(scan);
         }
+        rc = lkv_ask(asking);
+        if (rc != LKV_OK) {
+            break;
+        }
     }
     lkv_os_free(os, copy.bytes);
     return rc == LKV_ABSENT ? LKV_OK : rc;
@@ -182,7 +187,7 @@ static int index_records(lkv_part_scan *scan, lkv_part_writer *writer, lkv_error
 
 /* Makes the index of listed part `i` as object `number`. */
 static int index_part(lkv_store *store, const lkv_before *before, uint32_t i,
-                      uint32_t number, lkv_error *err)
+                      uint32_t number, lkv_asking *asking, lkv_error *err)
 {
     lkv_log *log = &store->log;
     lkv_part part = log->runs->part[i];
@@ -196,7 +201,7 @@ static int index_part(lkv_store *store, const lkv_before *before, uint32_t i,
             lkv_part_writer_begin(&writer, log->storage, log->os, &scan.header, number);
     }
     if (rc == LKV_OK) {
-        rc = index_records(&scan, &writer, err);
+        rc = index_records(&scan, &writer, asking, err);
     }
     if (rc == LKV_OK) {
         rc = lkv_part_writer_finish_index(&writer, err);
@@ -216,7 +221,8 @@ static int index_part(lkv_store *store, const lkv_before *before, uint32_t i,
     return rc;
 }
 
-static int rebuild(lkv_store *store, const lkv_before *before, lkv_error *err)
+static int rebuild(lkv_store *store, const lkv_before *before, lkv_asking *asking,
+                   lkv_error *err)
 {
     lkv_replay replay;
     lkv_runs *runs;
@@ -235,24 +241,25 @@ static int rebuild(lkv_store *store, const lkv_before *before, lkv_error *err)
     lkv_reindex_set(store, runs);
     /* Nobody else holds the list yet: it is filled in as it grows. */
     for (uint32_t i = 0; rc == LKV_OK && i < runs->parts; i++) {
-        rc = index_part(store, before, i, runs->next_run++, err);
+        rc = index_part(store, before, i, runs->next_run++, asking, err);
     }
     if (rc == LKV_OK) {
-        rc = lkv_reindex_log(store, &replay, err);
+        rc = lkv_reindex_log(store, &replay, asking, err);
     }
     if (rc == LKV_OK) {
-        rc = lkv_reindex_check(store, NULL, NULL,
+        rc = lkv_reindex_check(store, asking,
                                "the log holds other keys than its end says", err);
     }
     return rc;
 }
 
-int lkv_rebuild(lkv_store *store, lkv_error *err)
+int lkv_rebuild(lkv_store *store, int (*go_on)(void *arg), void *arg, lkv_error *err)
 {
+    lkv_asking asking = {go_on, arg, 0};
     lkv_before before;
     if (!store->log.open) {
         return lkv_log_error(err, LKV_MISUSE, "no transaction is open");
     }
     lkv_before_take(&before, store);
-    return lkv_before_end(&before, store, rebuild(store, &before, err));
+    return lkv_before_end(&before, store, rebuild(store, &before, &asking, err));
 }

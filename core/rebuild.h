@@ -33,10 +33,10 @@ void lkv_reindex_set(lkv_store *store, lkv_runs *runs);
  * index in memory and into runs, and merges what there is to merge. After an error the
  * list tells how far it came. Errors as lkv_put(). */
 LKV_MUST_CHECK int lkv_reindex_log(lkv_store *store, lkv_replay *replay,
-                                   lkv_error *err);
+                                   lkv_asking *asking, lkv_error *err);
 /* Whether the index gives as many live keys and bytes as the store has: LKV_OK, or
- * LKV_CORRUPT with `why`. `go_on` as of lkv_verify(). Errors as lkv_get(). */
-LKV_MUST_CHECK int lkv_reindex_check(lkv_store *store, int (*go_on)(void *arg),
-                                     void *arg, const char *why, lkv_error *err);
+ * LKV_CORRUPT with `why`. Errors as lkv_get(). */
+LKV_MUST_CHECK int lkv_reindex_check(lkv_store *store, lkv_asking *asking,
+                                     const char *why, lkv_error *err);
 
 #endif

@@ -15,15 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ASK_EVERY 1024u /* records, whether to go on */
-
-int lkv_survey_step(lkv_survey *s)
-{
-    return s->calls->go_on == NULL || ++s->steps % ASK_EVERY != 0
-               ? LKV_OK
-               : s->calls->go_on(s->calls->arg);
-}
-
 int lkv_survey_copy(const lkv_survey *s, lkv_buffer *to, lkv_bytes from)
 {
     to->size = 0;
@@ -238,6 +229,7 @@ static int survey_open(lkv_survey *s, lkv_store *store, const lkv_salvage_calls 
     s->storage = log->storage;
     s->os = log->os;
     s->calls = calls;
+    s->asking = (lkv_asking){calls->go_on, calls->arg, 0};
     store->log.views++;
     rc = lkv_memindex_open(s->os, &s->index);
     s->futile = lkv_os_alloc(s->os, sizeof(*s->futile));

@@ -30,7 +30,7 @@ typedef struct lkv_survey {
     lkv_storage *storage;
     const lkv_os *os;
     const lkv_salvage_calls *calls;
-    unsigned steps;
+    lkv_asking asking;
     /* What the root lists, and a lost one did; the survey's own. */
     uint8_t id[LKV_ID_SIZE];
     lkv_segment *segments;
@@ -59,8 +59,6 @@ typedef struct lkv_survey {
     lkv_buffer record;  /* a copy of one that is written */
 } lkv_survey;
 
-/* Asks now and then whether to go on. */
-LKV_MUST_CHECK int lkv_survey_step(lkv_survey *survey);
 /* Another object is read from here on, of `limit` bytes. */
 void lkv_survey_object(lkv_survey *survey, uint32_t limit);
 /* Bytes of it were passed over; a record of `key` was read. LKV_NOMEM. */

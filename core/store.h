@@ -15,6 +15,21 @@
 /* So many bytes of log are indexed in memory before they become a run. */
 #ifndef LKV_FLUSH_SIZE
 #define LKV_FLUSH_SIZE (256u << 10)
+/* Who is asked, at each 1,024th record, key or block, whether to go on. */
+typedef struct lkv_asking {
+    int (*go_on)(void *arg); /* as of lkv_verify(); may be NULL */
+    void *arg;
+    uint32_t steps;
+} lkv_asking;
+
+/* One more. LKV_OK, or what ends the work. */
+static inline int lkv_ask(lkv_asking *asking)
+{
+    return asking->go_on == NULL || ++asking->steps % 1024 != 0
+               ? LKV_OK
+               : asking->go_on(asking->arg);
+}
+
 #endif
 /* A part is ended before it would grow past so many times that, or such a share of what
  * is live: each is a file with another for its index where the storage has files, and

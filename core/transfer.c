@@ -487,6 +487,7 @@ static int write_objects(import *in, lkv_error *err)
 
 static int replace(import *in, lkv_error *err)
 {
+    lkv_asking asking = {NULL, NULL, 0}; /* what takes long is behind it */
     lkv_store *store = in->store;
     lkv_runs *runs = make_list(in);
     lkv_replay replay;
@@ -500,10 +501,10 @@ static int replace(import *in, lkv_error *err)
     if (rc == LKV_OK) {
         lkv_replay_at_tail(&replay, &store->log, &store->log.runs->tail);
         replay.headers = 1;
-        rc = lkv_reindex_log(store, &replay, err);
+        rc = lkv_reindex_log(store, &replay, &asking, err);
     }
     if (rc == LKV_OK) {
-        rc = lkv_reindex_check(store, NULL, NULL,
+        rc = lkv_reindex_check(store, &asking,
                                "index: it does not have the keys of the log", err);
     }
     return rc;

@@ -18,16 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ASK_EVERY 1024u /* records or blocks, whether to go on */
-
-int lkv_verify_step(lkv_verify_state *v)
-{
-    if (v->go_on == NULL || ++v->steps % ASK_EVERY != 0) {
-        return LKV_OK;
-    }
-    return v->go_on(v->arg);
-}
-
 static int copy(lkv_verify_state *v, lkv_buffer *to, lkv_bytes bytes)
 {
     to->size = 0;
@@ -68,7 +58,7 @@ int lkv_verify_run(lkv_verify_state *v, const lkv_run *run, int fences, int fini
         }
         if (rc == LKV_OK) {
             at += (uint32_t)(v->block.size / storage->block);
-            rc = lkv_verify_step(v);
+            rc = lkv_ask(&v->asking);
         }
     }
     if (rc == LKV_OK && lkv_run_check_end(&check, run, finished, &why) != LKV_OK) {
@@ -349,7 +339,7 @@ static int check_log(lkv_verify_state *v, lkv_error *err)
             lkv_replay_moved(&replay);
         }
         if (rc == LKV_OK) {
-            rc = lkv_verify_step(v);
+            rc = lkv_ask(&v->asking);
         }
     }
     /* The open transaction may have compacted all that was committed before it. */
@@ -390,7 +380,7 @@ static int check_root(lkv_store *store, lkv_error *err)
     int rc = lkv_log_is_there(&store->log, log->at.store_id, err);
 
     if (rc == LKV_ABSENT) {
-        return lkv_log_error(err, LKV_CORRUPT, "root: it is of another store");
+        return lkv_log_error(err, LKV_CORRUPT, "root: it is gone, or of another store");
     }
     if (rc == LKV_MOVED) {
         rc = moved(log, err);
@@ -405,7 +395,7 @@ static int check_root(lkv_store *store, lkv_error *err)
 
 int lkv_verify(lkv_store *store, int (*go_on)(void *arg), void *arg, lkv_error *err)
 {
-    lkv_verify_state v = {.store = store, .go_on = go_on, .arg = arg};
+    lkv_verify_state v = {.store = store, .asking = {go_on, arg, 0}};
     const lkv_os *os = store->log.os;
     int rc;
 
@@ -432,7 +422,7 @@ int lkv_verify(lkv_store *store, int (*go_on)(void *arg), void *arg, lkv_error *
         rc = check_log(&v, err);
     }
     if (rc == LKV_OK) {
-        rc = lkv_reindex_check(store, go_on, arg,
+        rc = lkv_reindex_check(store, &v.asking,
                                "the index has other keys than the last commit counts",
                                err);
     }

@@ -9,17 +9,12 @@
 
 typedef struct lkv_verify_state {
     lkv_store *store;
-    int (*go_on)(void *arg);
-    void *arg;
-    unsigned steps;
+    lkv_asking asking;
     lkv_buffer key, block; /* copies of what is looked at */
     uint32_t run;          /* that covers the record which was read last */
     uint64_t *hits;        /* of each run, and of the index in memory */
     int tail_seen;         /* the tail stands behind a record as it says */
 } lkv_verify_state;
-
-/* Asks now and then whether to go on. */
-int lkv_verify_step(lkv_verify_state *v);
 
 /* Reads a run from front to back: see runcheck.h. `each` may read; with an empty `*why`
  * its text is in `err`. Errors as lkv_verify(). */

@@ -82,7 +82,7 @@ static int check_records(part_check *check, lkv_part_scan *scan, int listed,
             rc = check_way(check, key, loc, err);
         }
         if (rc == LKV_OK) {
-            rc = lkv_verify_step(check->v);
+            rc = lkv_ask(&check->v->asking);
         }
         if (rc != LKV_OK) {
             return rc;

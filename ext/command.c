@@ -94,6 +94,24 @@ static uint64_t stored(const lkv_handle *handle)
     return stats.log_bytes + stats.run_bytes;
 }
 
+/* In slices, between which the statement can be interrupted. */
+static int compact_slices(call *of, uint64_t budget, uint64_t *left)
+{
+    int rc;
+    for (;;) {
+        uint64_t slice = budget < SLICE_SIZE ? budget : SLICE_SIZE;
+        rc = lkv_compact(of->handle->store, slice, left, &of->err);
+        budget -= slice;
+        if (rc != LKV_OK || *left == 0 || budget == 0) {
+            return rc;
+        }
+        rc = lkv_home_go_on(of->handle);
+        if (rc != LKV_OK) {
+            return rc;
+        }
+    }
+}
+
 static int compact(call *of)
 {
     uint64_t before, after, left;
@@ -103,12 +121,7 @@ static int compact(call *of)
         return rc;
     }
     before = stored(of->handle);
-    do {
-        rc = lkv_compact(of->handle->store, SLICE_SIZE, &left, &of->err);
-        if (rc == LKV_OK && left > 0) {
-            rc = lkv_home_go_on(of->handle);
-        }
-    } while (rc == LKV_OK && left > 0);
+    rc = compact_slices(of, UINT64_MAX, &left);
     if (rc == LKV_OK) {
         after = stored(of->handle);
         of->handle->answer = after < before ? (sqlite3_int64)(before - after) : 0;
@@ -135,7 +148,7 @@ static int compact_some(call *of)
     if (rc != SQLITE_OK) {
         return rc;
     }
-    rc = lkv_compact(of->handle->store, budget > 0 ? budget : 1, &left, &of->err);
+    rc = compact_slices(of, budget > 0 ? budget : 1, &left);
     of->handle->answer = rc == LKV_OK ? (sqlite3_int64)left : 0;
     return end(of, rc);
 }
@@ -236,7 +249,7 @@ static int rebuild(call *of)
     if (rc != SQLITE_OK) {
         return rc;
     }
-    rc = lkv_rebuild(of->handle->store, &of->err);
+    rc = lkv_rebuild(of->handle->store, lkv_home_go_on, of->handle, &of->err);
     of->handle->answer = (sqlite3_int64)lkv_count(of->handle->store);
     return end(of, rc);
 }

@@ -38,15 +38,18 @@ static void add_byte(sqlite3_str *to, unsigned char byte)
     }
 }
 
-/* A text or blob, as SQL in a JSON string. */
+/* A text or blob, as SQL in a JSON string. A text that one of the two cannot hold is
+ * cast from its bytes. */
 static void add_bytes(sqlite3_str *to, const lkv_value *value)
 {
     const unsigned char *at = value->bytes;
-    int is_blob = value->type == SQLITE_BLOB;
+    int is_text = value->type == SQLITE_TEXT;
+    int is_cast = is_text && (!lkv_value_is_utf8(at, value->size) ||
+                              (value->size > 0 && memchr(at, 0, value->size) != NULL));
 
-    sqlite3_str_appendall(to, is_blob ? "\"X'" : "\"'");
+    sqlite3_str_appendall(to, is_cast ? "\"CAST(X'" : is_text ? "\"'" : "\"X'");
     for (size_t i = 0; i < value->size; i++) {
-        if (is_blob) {
+        if (is_cast || !is_text) {
             sqlite3_str_appendf(to, "%02X", at[i]);
         } else {
             if (at[i] == '\'') {
@@ -55,7 +58,7 @@ static void add_bytes(sqlite3_str *to, const lkv_value *value)
             add_byte(to, at[i]);
         }
     }
-    sqlite3_str_appendall(to, "'\"");
+    sqlite3_str_appendall(to, is_cast ? "' AS TEXT)\"" : "'\"");
 }
 
 /* Whether a number was a real is in the record that has the key, and not known here. */
@@ -70,6 +73,8 @@ static void add_key(sqlite3_str *to, const char *name, lkv_bytes key)
         sqlite3_str_appendall(to, "null");
     } else if (value.type == SQLITE_INTEGER) {
         sqlite3_str_appendf(to, "\"%lld\"", value.i);
+    } else if (value.type == SQLITE_FLOAT && value.r - value.r != 0) {
+        sqlite3_str_appendall(to, value.r > 0 ? "\"9e999\"" : "\"-9e999\"");
     } else if (value.type == SQLITE_FLOAT) {
         sqlite3_str_appendf(to, "\"%!.17g\"", value.r);
     } else {

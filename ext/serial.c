@@ -64,17 +64,27 @@ void lkv_deserialize_table(sqlite3_context *context, int argc, sqlite3_value **a
     lkv_target_result(&target, context, rc);
 }
 
+/* In a UTF-16 database a key that comes back as another one would not be found. */
+static int is_readable(const lkv_value *value, int utf16)
+{
+    return value->type != SQLITE_TEXT || !utf16 ||
+           lkv_value_is_utf8(value->bytes, value->size);
+}
+
 int lkv_serial_check(void *arg, const lkv_row *row)
 {
-    const lkv_table *table = arg;
+    lkv_table *table = arg;
+    int utf16 = lkv_plan_utf16(table);
     lkv_value value;
 
     if (row->tag > LKV_KEY_MINUS_ZERO ||
-        lkv_key_decode(row->key.data, row->key.size, row->tag, &value) != SQLITE_OK) {
+        lkv_key_decode(row->key.data, row->key.size, row->tag, &value) != SQLITE_OK ||
+        !is_readable(&value, utf16)) {
         return LKV_CORRUPT;
     }
     for (int i = 0; i + 1 < table->declaration.columns; i++) {
-        if (lkv_record_read(row->value.data, row->value.size, i, &value) != SQLITE_OK) {
+        if (lkv_record_read(row->value.data, row->value.size, i, &value) != SQLITE_OK ||
+            !is_readable(&value, utf16)) {
             return LKV_CORRUPT;
         }
     }

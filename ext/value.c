@@ -241,6 +241,33 @@ static void result_text(sqlite3_context *context, const lkv_value *value)
     sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
 
+/* Half a surrogate pair and the two that are no characters SQLite takes for others. */
+int lkv_value_is_utf8(const void *bytes, size_t size)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    const uint8_t *at = bytes, *end = at + size;
+
+    while (at < end) {
+        uint32_t c = *at++;
+        int more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+        if ((c >= 0x80 && c < 0xc2) || c > 0xf4 || end - at < more) {
+            return 0;
+        }
+        c &= more == 0 ? 0x7f : 0x3fu >> more;
+        for (int i = 0; i < more; i++) {
+            if ((*at & 0xc0) != 0x80) {
+                return 0;
+            }
+            c = c << 6 | (*at++ & 0x3f);
+        }
+        if (c < least[more] || c > 0x10ffff || (c & ~0x7ffu) == 0xd800 ||
+            (c & ~1u) == 0xfffe) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 void lkv_value_result(sqlite3_context *context, const lkv_value *value)
 {
     switch (value->type) {

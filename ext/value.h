@@ -36,6 +36,9 @@ int lkv_value_read(lkv_value *value, sqlite3_value *argument,
                    enum lkv_affinity affinity);
 void lkv_value_clear(lkv_value *value);
 
+/* Whether `bytes` are UTF-8 that SQLite makes UTF-16 of, and the same again of that. */
+int lkv_value_is_utf8(const void *bytes, size_t size);
+
 /* Sets a function's or column's result; text and blob are copied. */
 void lkv_value_result(sqlite3_context *context, const lkv_value *value);
 

@@ -274,7 +274,7 @@ static void rebuild(scene *s)
 
     if (rc == LKV_OK) {
         MUST(lkv_begin(s->store, 0, NULL) == LKV_OK);
-        rc = lkv_rebuild(s->store, NULL);
+        rc = lkv_rebuild(s->store, NULL, NULL, NULL);
     }
     MUST(rc == LKV_OK || (rc == LKV_CORRUPT && s->log_damaged));
     if (rc == LKV_OK && !s->log_damaged) {

@@ -333,7 +333,7 @@ static int compact(run *r)
         return lkv_set_auto_compact(r->fresh, how << 1, NULL);
     }
     if (how & 2) {
-        return lkv_rebuild(r->fresh, NULL);
+        return lkv_rebuild(r->fresh, NULL, NULL, NULL);
     }
     return lkv_compact(r->fresh, how << 3, &left, NULL);
 }

@@ -265,7 +265,7 @@ static int work(lkv_store *store, enum work which, uint64_t budget)
 {
     uint64_t left;
     return which == WORK_COMPACT   ? lkv_compact(store, budget, &left, NULL)
-           : which == WORK_REBUILD ? lkv_rebuild(store, NULL)
+           : which == WORK_REBUILD ? lkv_rebuild(store, NULL, NULL, NULL)
                                    : LKV_OK;
 }
 

@@ -52,7 +52,7 @@ static void check_contents(fixture *f, const char *want)
     CHECK_TEXT(contents(f->store), copy);
     CHECK_TEXT(contents_anew(f->storage, &f->os.os), copy);
     begin(f->store);
-    if (!CHECK_INT(lkv_rebuild(f->store, &f->err), LKV_OK)) {
+    if (!CHECK_INT(lkv_rebuild(f->store, NULL, NULL, &f->err), LKV_OK)) {
         CHECK_TEXT(f->err.text, "");
     }
     CHECK_TEXT(contents(f->store), copy);

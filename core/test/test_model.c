@@ -345,7 +345,7 @@ static void do_work(run *r, uint64_t what)
     if (what == 0) {
         rc = lkv_set_auto_compact(store, share, &err);
     } else if (what == 1) {
-        rc = lkv_rebuild(store, &err);
+        rc = lkv_rebuild(store, NULL, NULL, &err);
     } else {
         rc = lkv_compact(store, check_below(&r->random, 100000), &left, &err);
         r->must_prepare = 1;

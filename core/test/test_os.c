@@ -318,6 +318,9 @@ static void directories(void)
 
     directory_make(&d);
     directory_path(&d, "a", path, sizeof(path));
+    refuse("chmod", ENOENT, 1);
+    CHECK_INT(shared->make_directory(NULL, path, 0700), ESTALE);
+    CHECK_INT(shared->remove_directory(NULL, path), 0);
     refuse("chmod", EPERM, 1);
     CHECK_INT(shared->make_directory(NULL, path, 0700), EPERM);
     CHECK_INT(shared->make_directory(NULL, path, 0700), EEXIST);

@@ -334,7 +334,7 @@ static void files_of_wrong_length(void)
     user_close(&a);
     directory_cut(p.path, "lock", 10);
     user_open(&a, &p, LKV_SYNC_FULL);
-    CHECK_HAS(seen(&a), "its file lock is damaged, or not litekv's; drop the table");
+    CHECK_HAS(seen(&a), "its file lock is damaged, or not finished; if");
     user_close(&a);
     place_close(&p);
 }

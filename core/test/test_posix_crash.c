@@ -280,7 +280,7 @@ static void change_sync(transaction *t)
 static void work(transaction *t, int rebuild)
 {
     uint64_t left, budget = below(t->c, 2) == 0 ? 1000 : UINT64_MAX;
-    int rc = rebuild ? lkv_rebuild(t->store, &t->c->err)
+    int rc = rebuild ? lkv_rebuild(t->store, NULL, NULL, &t->c->err)
                      : lkv_compact(t->store, budget, &left, &t->c->err);
     check_ok(t->c, rc == LKV_MISUSE ? LKV_OK : rc);
 }

@@ -92,7 +92,7 @@ static int compact(script *s)
 
 static int rebuild(script *s)
 {
-    return lkv_rebuild(s->store, &s->err);
+    return lkv_rebuild(s->store, NULL, NULL, &s->err);
 }
 
 static int back(script *s)

@@ -126,7 +126,7 @@ static int work_on_it(guest *u, uint64_t *random)
     uint64_t left;
     switch (check_below(random, 12)) {
     case 0:
-        return lkv_rebuild(u->store, &u->err);
+        return lkv_rebuild(u->store, NULL, NULL, &u->err);
     case 1:
         return lkv_compact(u->store, UINT64_MAX, &left, &u->err);
     case 2:

@@ -409,7 +409,7 @@ static void lock_is_lost(void)
         }
         guest_open(&u, &p);
         CHECK_SIZE(content_of(&u), 0);
-        CHECK_HAS(u.err.text, "its file lock is damaged, or not litekv's");
+        CHECK_HAS(u.err.text, "its file lock is damaged, or not finished");
         CHECK_INT(lkv_begin(u.store, 0, &u.err), LKV_CANTOPEN);
         if (i % 3 != 0) {
             CHECK_INT(lkv_storage_posix_make(u.storage, &made, &u.err), LKV_BUSY);

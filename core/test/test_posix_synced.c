@@ -385,10 +385,41 @@ static void name_of_the_store(void)
     }
 }
 
+static int removals; /* to come */
+
+static int removed_at_once(void *ctx, const char *path, unsigned mode)
+{
+    return removals-- > 0 ? ESTALE
+                          : lkv_os_posix.shared->make_directory(ctx, path, mode);
+}
+
+/* Who has just removed a store takes the new directory away with it: it is made again.
+ */
+static void directory_removed(void)
+{
+    lkv_os_shared shared = *lkv_os_posix.shared;
+    lkv_os os = lkv_os_posix;
+    party p;
+    guest u;
+
+    party_open(&p, PARTY_FILES);
+    shared.make_directory = removed_at_once;
+    os.shared = &shared;
+    removals = 3;
+    guest_open(&u, &p);
+    lkv_posix_of(u.storage)->os = &os;
+    guest_make(&u);
+    commit_text(u.store, "a", "1");
+    CHECK_INT(removals, -1);
+    lkv_posix_of(u.storage)->os = &lkv_os_posix;
+    guest_close(&u);
+    party_close(&p);
+}
+
 static const check_case cases[] = {
-    CASE(room_is_not_synced), CASE(prepared_twice),  CASE(root_of_a_killed_writer),
-    CASE(synced_as_named),    CASE(root_taken_back), CASE(taken_back_with_sync_off),
-    CASE(name_of_the_store),
+    CASE(directory_removed),        CASE(room_is_not_synced), CASE(prepared_twice),
+    CASE(root_of_a_killed_writer),  CASE(synced_as_named),    CASE(root_taken_back),
+    CASE(taken_back_with_sync_off), CASE(name_of_the_store),
 };
 
 int main(int argc, char **argv)

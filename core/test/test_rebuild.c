@@ -32,7 +32,7 @@ static void check_good(fixture *f, const char *want)
 static void rebuild(fixture *f)
 {
     f->err.text[0] = '\0';
-    CHECK_INT(lkv_rebuild(f->store, &f->err), LKV_OK);
+    CHECK_INT(lkv_rebuild(f->store, NULL, NULL, &f->err), LKV_OK);
     CHECK_TEXT(f->err.text, "");
 }
 
@@ -137,7 +137,7 @@ static void little_to_do(void)
     fixture f;
 
     layers_open(&f);
-    CHECK_INT(lkv_rebuild(f.store, &f.err), LKV_MISUSE);
+    CHECK_INT(lkv_rebuild(f.store, NULL, NULL, &f.err), LKV_MISUSE);
     CHECK_TEXT(f.err.text, "no transaction is open");
     begin(f.store);
     rebuild(&f);
@@ -226,7 +226,7 @@ static void refused(void)
         if (which == 2) {
             f.store->live_keys++;
         }
-        CHECK_INT(lkv_rebuild(f.store, &f.err), LKV_CORRUPT);
+        CHECK_INT(lkv_rebuild(f.store, NULL, NULL, &f.err), LKV_CORRUPT);
         CHECK_HAS(f.err.text, texts[which]);
         CHECK(!f.store->log.root_changed);
         if (which == 2) {
@@ -275,7 +275,7 @@ static void damaged_header(void)
     layers_put_object(f.memory, number, object);
     free((uint8_t *)(uintptr_t)object.data);
     begin(f.store);
-    CHECK_INT(lkv_rebuild(f.store, &f.err), LKV_CORRUPT);
+    CHECK_INT(lkv_rebuild(f.store, NULL, NULL, &f.err), LKV_CORRUPT);
     CHECK_HAS(f.err.text, "offset 0: segment header: checksum mismatch");
     prepare_and_commit(f.store);
     layers_reopen(&f);
@@ -309,7 +309,7 @@ static int one_failure(const sweep *s, uint64_t n)
     f.fault.owner = s->owner ? f.store : NULL;
     os_fault_arm(&f.os, s->storage ? 0 : n, s->for_good);
     storage_fault_arm(&f.fault, s->storage ? n : 0, s->for_good, LKV_FAILED);
-    rc = lkv_rebuild(f.store, &f.err);
+    rc = lkv_rebuild(f.store, NULL, NULL, &f.err);
     failures = f.os.failures + f.fault.failures;
     os_fault_arm(&f.os, 0, 0);
     storage_fault_arm(&f.fault, 0, 0, LKV_OK);
@@ -357,11 +357,56 @@ static void failures_in_layers(void)
     }
 }
 
-static const check_case cases[] = {
-    CASE(same_content),      CASE(damaged_index),  CASE(inside_a_transaction),
-    CASE(little_to_do),      CASE(bounded_memory), CASE(under_a_cursor),
-    CASE(refused),           CASE(damaged_header), CASE(failures),
-    CASE(failures_in_layers)};
+static int ask(void *arg)
+{
+    return --*(int *)arg > 0 ? LKV_OK : LKV_FAILED;
+}
+
+/* Parts, log and the look at all of it: each can be ended. */
+static void ended(void)
+{
+    const char *want;
+    fixture f;
+    int n = 0, rc;
+
+    fixture_open(&f, 512);
+    for (int part = 1; part >= 0; part--) {
+        begin(f.store);
+        for (int i = part; i < 3000; i += 2) {
+            char key[16];
+            snprintf(key, sizeof(key), "key%05d", i);
+            CHECK_INT(put_text(f.store, key, "1"), LKV_OK);
+        }
+        prepare_and_commit(f.store);
+        if (part) {
+            (void)compact_some(&f, UINT64_MAX);
+        }
+    }
+    want = summary(f.store);
+    do {
+        int left = ++n;
+        begin(f.store);
+        rc = lkv_rebuild(f.store, ask, &left, &f.err);
+        CHECK_TEXT(summary(f.store), want);
+        lkv_rollback(f.store);
+    } while (rc == LKV_FAILED);
+    CHECK_INT(rc, LKV_OK);
+    CHECK_INT(n, 1 + (1500 + 1500 + 3000) / 1024); /* part, log, all keys */
+    check_good(&f, want);
+    fixture_close(&f);
+}
+
+static const check_case cases[] = {CASE(ended),
+                                   CASE(same_content),
+                                   CASE(damaged_index),
+                                   CASE(inside_a_transaction),
+                                   CASE(little_to_do),
+                                   CASE(bounded_memory),
+                                   CASE(under_a_cursor),
+                                   CASE(refused),
+                                   CASE(damaged_header),
+                                   CASE(failures),
+                                   CASE(failures_in_layers)};
 
 int main(int argc, char **argv)
 {

@@ -432,7 +432,7 @@ static lkv_loc move_some(fixture *f, unsigned which, int given_up, uint64_t *mov
     CHECK(*moved > 4 && *moved < MOVED);
     if (given_up) {
         begin(f->store);
-        CHECK_INT(lkv_rebuild(f->store, &f->err), LKV_OK);
+        CHECK_INT(lkv_rebuild(f->store, NULL, NULL, &f->err), LKV_OK);
         prepare_and_commit(f->store);
         CHECK_SIZE(f->store->log.runs->pass.to, 0);
     }

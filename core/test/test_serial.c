@@ -91,9 +91,9 @@ static void there_and_back(void)
     take_back(g.store, &out); /* its revision goes on, and never back */
     CHECK(g.store->log.at.revision > revision);
     check_good(&g, want);
-    CHECK_INT(lkv_rebuild(g.store, &g.err), LKV_MISUSE);
+    CHECK_INT(lkv_rebuild(g.store, NULL, NULL, &g.err), LKV_MISUSE);
     begin(g.store);
-    CHECK_INT(lkv_rebuild(g.store, &g.err), LKV_OK);
+    CHECK_INT(lkv_rebuild(g.store, NULL, NULL, &g.err), LKV_OK);
     prepare_and_commit(g.store);
     check_good(&g, want);
     take_back(f.store, &out); /* with all that was under way there */

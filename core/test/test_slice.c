@@ -234,7 +234,7 @@ static void damaged_before_it_counts(void)
     lkv_rollback(f.store);
     CHECK_TEXT(contents(f.store), want);
     begin(f.store);
-    CHECK_INT(lkv_rebuild(f.store, &f.err), LKV_OK);
+    CHECK_INT(lkv_rebuild(f.store, NULL, NULL, &f.err), LKV_OK);
     prepare_and_commit(f.store);
     CHECK_SIZE(compact_some(&f, UINT64_MAX), 0);
     CHECK_TEXT(contents(f.store), want);

@@ -97,7 +97,7 @@ static int is_report(const attempt *a, const view *got)
         }
     }
     return strcmp(a->w->body.all.list[a->piece].name, "lock") == 0 &&
-           (strstr(got->text, "its file lock is damaged") != NULL ||
+           (strstr(got->text, "its file lock is damaged, or not finished") != NULL ||
             strstr(got->text, "store") != NULL ||
             strstr(got->text, "made by a newer litekv") != NULL);
 }

@@ -214,9 +214,47 @@ static void from_a_thread(void)
     check_close(db);
 }
 
+/* How often SQLite may stop `sql` on a table of `rows` rows, half of them compacted; it
+ * does at the time `stop`. */
+static int chances(const char *declared, int rows, const char *sql, int stop)
+{
+    sqlite3 *db = check_open(":memory:");
+    char *fill = sqlite3_mprintf(
+        "CREATE VIRTUAL TABLE kv USING litekv(%s);"
+        "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
+        "INSERT INTO kv SELECT i, zeroblob(1000) FROM n; SELECT litekv_compact('kv');"
+        "UPDATE kv SET value = zeroblob(999) WHERE key %% 2",
+        declared, rows);
+    int n;
+
+    RUN(db, fill);
+    CHECK(stopped_run(db, sql, stop) ==
+          (stop < 1000000 ? SQLITE_INTERRUPT : SQLITE_OK));
+    n = stop - countdown;
+    QUERY(db, "SELECT litekv_verify('kv')", "ok");
+    check_close(db);
+    sqlite3_free(fill);
+    return n;
+}
+
+/* Work in private memory runs no statement of its own but to see whether to go on. */
+static void long_work(void)
+{
+    static const char *const work[] = {"SELECT litekv_rebuild_index('kv')",
+                                       "SELECT litekv_compact('kv', 100000000)"};
+    for (size_t i = 0; i < sizeof(work) / sizeof(work[0]); i++) {
+        int few = chances("memory=on, auto_compact=0", 10, work[i], 1000000);
+        int many = chances("memory=on, auto_compact=0", 6000, work[i], 1000000);
+        check_that(many > few + 5, __FILE__, __LINE__, "%s: %d, %d", work[i], few,
+                   many);
+        (void)chances("memory=on, auto_compact=0", 6000, work[i], many - 5);
+    }
+}
+
 int main(void)
 {
     check_begin();
+    long_work();
     for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
         at_every_instruction(i);
     }

@@ -323,10 +323,47 @@ static void come_back(void)
     check_close(db);
 }
 
+/* What a UTF-16 database would read as another text, and not find, is not taken in. */
+static void texts_for_utf16(void)
+{
+    static const char *const rows[] = {"CAST(x'61edA080' AS TEXT), 1",
+                                       "1, CAST(x'ff' AS TEXT)", "char(65535), 1",
+                                       "char(128512), CAST(x'efbfbd' AS TEXT)"};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        sqlite3 *from = check_open(":memory:"), *to = check_open(":memory:");
+        char *insert =
+            sqlite3_mprintf("CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv "
+                            "VALUES(%s)",
+                            rows[i]);
+        sqlite3_stmt *get, *put;
+        int rc;
+
+        RUN(from, insert);
+        RUN(to,
+            "PRAGMA encoding = 'UTF-16'; CREATE VIRTUAL TABLE kv USING litekv; INSERT "
+            "INTO kv VALUES('before', 1)");
+        sqlite3_prepare_v2(from, "SELECT litekv_serialize('kv')", -1, &get, NULL);
+        sqlite3_prepare_v2(to, "SELECT litekv_deserialize('kv', ?1)", -1, &put, NULL);
+        CHECK(sqlite3_step(get) == SQLITE_ROW);
+        sqlite3_bind_value(put, 1, sqlite3_column_value(get, 0));
+        rc = sqlite3_step(put);
+        CHECK(rc == (i < 3 ? SQLITE_ERROR : SQLITE_ROW));
+        CHECK(i == 3 || strstr(sqlite3_errmsg(to), "not a row of the table") != NULL);
+        sqlite3_finalize(get);
+        sqlite3_finalize(put);
+        QUERY(to, "SELECT hex(key) FROM kv",
+              i < 3 ? "6200650066006F0072006500" : "3DD800DE");
+        sqlite3_free(insert);
+        check_close(from);
+        check_close(to);
+    }
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
     check_begin();
+    texts_for_utf16();
     authorizer();
     pragmas_denied("PRAGMA encoding = 'UTF-8'");
     pragmas_denied("PRAGMA encoding = 'UTF-16le'");

@@ -2,6 +2,7 @@
  * test_value.c - affinity: what an ordinary column of each declared type stores is what
  * lkv_value_read() makes of the same value.
  */
+#include "random.h"
 #include "unit.h"
 
 #define MANY 4000
@@ -361,8 +362,59 @@ static void results(void)
     sqlite3_close(db);
 }
 
+/* A text that is UTF-8 comes back from a UTF-16 database as it was. */
+static void utf8(void)
+{
+    static const uint8_t begin[] = {0x7f, 0x80, 0xc1, 0xc2, 0xdf, 0xe0,
+                                    0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff};
+    static const uint8_t more[] = {0x00, 0x80, 0x8f, 0x90, 0x9f,
+                                   0xa0, 0xbe, 0xbf, 0xc0};
+    sqlite3 *db = unit_database();
+    sqlite3_stmt *ask;
+    uint64_t random = 1;
+    int yes = 0;
+
+    unit_need(sqlite3_exec(db, "PRAGMA encoding = 'UTF-16'; CREATE TABLE t(x)", NULL,
+                           NULL, NULL) == SQLITE_OK,
+              "no UTF-16");
+    ask = unit_prepare(db, "SELECT ?1");
+    for (int i = 0; i < 200000; i++) {
+        int size = (int)random_below(&random, 4) + 1;
+        uint8_t text[4] = {begin[random_below(&random, sizeof(begin))]};
+        for (int k = 1; k < size; k++) {
+            text[k] = more[random_below(&random, sizeof(more))];
+        }
+        if (lkv_value_is_utf8(text, (size_t)size)) {
+            sqlite3_bind_text(ask, 1, (const char *)text, size, SQLITE_STATIC);
+            unit_need(sqlite3_step(ask) == SQLITE_ROW, "no row");
+            CHECK(sqlite3_column_bytes(ask, 0) == size &&
+                  memcmp(sqlite3_column_text(ask, 0), text, (size_t)size) == 0);
+            sqlite3_reset(ask);
+            yes++;
+        }
+    }
+    CHECK(yes > 1000);
+    sqlite3_finalize(ask);
+    sqlite3_close(db);
+    CHECK(
+        lkv_value_is_utf8("\xf4\x8f\xbf\xbf\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbd", 13));
+    CHECK(lkv_value_is_utf8("\xc2\x80\xe0\xa0\x80\xf0\x90\x80\x80\0z", 11));
+    CHECK(!lkv_value_is_utf8("\xc1\xbf", 2));
+    CHECK(!lkv_value_is_utf8("\xe0\x9f\xbf", 3));
+    CHECK(!lkv_value_is_utf8("\xf0\x8f\xbf\xbf", 4));
+    CHECK(!lkv_value_is_utf8("\xf4\x90\x80\x80", 4));
+    CHECK(!lkv_value_is_utf8("\xf5\x80\x80\x80", 4));
+    CHECK(!lkv_value_is_utf8("\xed\xa0\x80", 3) &&
+          !lkv_value_is_utf8("\xed\xbf\xbf", 3));
+    CHECK(!lkv_value_is_utf8("\xef\xbf\xbe", 3) &&
+          !lkv_value_is_utf8("\xef\xbf\xbf", 3));
+    CHECK(!lkv_value_is_utf8("a\xe2\x82", 3) && !lkv_value_is_utf8("\x80", 1));
+    CHECK(!lkv_value_is_utf8("\xe2\x28\xa1", 3) && lkv_value_is_utf8("", 0));
+}
+
 int main(void)
 {
+    UNIT_RUN(utf8);
     UNIT_RUN(affinity_of_types);
     UNIT_RUN(affinity_of_any_type);
     UNIT_RUN(as_an_ordinary_column);
