@@ -52,6 +52,15 @@ typedef struct lkv_error { /* why, for people; the caller owns it, or passes NUL
     char text[256];        /* "segment 7, offset 4096: checksum mismatch" */
 } lkv_error;
 
+/* No error yet. Setting all of the text to zeros takes longer than a step of a cursor.
+ */
+static inline lkv_error *lkv_error_none(lkv_error *err)
+{
+    err->os_errno = 0;
+    err->text[0] = 0;
+    return err;
+}
+
 /* A record's tag: two bits that the store keeps beside the key and does not interpret.
  */
 #define LKV_TAG_MAX 3u

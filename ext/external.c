@@ -64,7 +64,7 @@ static int has_columns(const lkv_handle *handle, char **text)
 
 int lkv_external_refresh(lkv_handle *handle, char **text)
 {
-    lkv_error err = {0};
+    lkv_error err;
     int rc;
 
     if (handle->seen || lkv_in_transaction(handle->store)) {
@@ -72,7 +72,8 @@ int lkv_external_refresh(lkv_handle *handle, char **text)
     }
     rc = usable(handle, text);
     if (rc == SQLITE_OK) {
-        rc = status(handle, lkv_refresh(handle->store, &err), &err, text);
+        rc = lkv_refresh(handle->store, lkv_error_none(&err));
+        rc = status(handle, rc, &err, text);
     }
     return rc == SQLITE_OK ? has_columns(handle, text) : rc;
 }
@@ -149,14 +150,14 @@ static const lkv_handle *own_holder(const lkv_handle *handle)
 int lkv_external_begin(lkv_handle *handle, char **text)
 {
     const lkv_handle *holder;
-    lkv_error err = {0};
+    lkv_error err;
     uint32_t mark;
     int rc = usable(handle, text);
 
     if (rc != SQLITE_OK || lkv_in_transaction(handle->store)) {
         return rc;
     }
-    rc = begin(handle, 0, &err);
+    rc = begin(handle, 0, lkv_error_none(&err));
     holder = rc == LKV_BUSY ? own_holder(handle) : NULL;
     if (holder != NULL) {
         *text = sqlite3_mprintf("litekv: \"%w\": this transaction has written to its "

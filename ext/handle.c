@@ -226,9 +226,9 @@ static void start_over(lkv_handle *handle)
  * another order than they began. */
 static int settle(lkv_handle *handle, char **text)
 {
-    lkv_error err = {0};
+    lkv_error err;
     int rc = handle->went_back && lkv_in_transaction(handle->store)
-                 ? lkv_stands(handle->store, &err)
+                 ? lkv_stands(handle->store, lkv_error_none(&err))
                  : LKV_OK;
 
     if (rc == LKV_ABSENT) {
@@ -263,14 +263,15 @@ static int make_ready(lkv_handle *handle, char **text)
 
 int lkv_handle_refresh(lkv_handle *handle, char **text)
 {
-    lkv_error err = {0};
+    lkv_error err;
     int rc;
     if (lkv_home_external(handle->home)) {
         return lkv_external_refresh(handle, text);
     }
     rc = make_ready(handle, text);
     if (rc == SQLITE_OK) {
-        rc = lkv_handle_status(handle, lkv_refresh(handle->store, &err), &err, text);
+        rc = lkv_refresh(handle->store, lkv_error_none(&err));
+        rc = lkv_handle_status(handle, rc, &err, text);
     }
     return rc;
 }
@@ -305,7 +306,7 @@ int lkv_handle_verify(lkv_handle *handle, char **text)
 
 int lkv_handle_begin(lkv_handle *handle, char **text)
 {
-    lkv_error err = {0};
+    lkv_error err;
     int rc;
     if (lkv_home_external(handle->home)) {
         return lkv_external_begin(handle, text);
@@ -317,17 +318,19 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
         handle->writes_through |= lkv_home_is_within(handle);
     }
     if (rc == SQLITE_OK && !lkv_in_transaction(handle->store)) {
-        rc = lkv_handle_status(handle, lkv_begin(handle->store, 0, &err), &err, text);
+        rc = lkv_begin(handle->store, 0, lkv_error_none(&err));
+        rc = lkv_handle_status(handle, rc, &err, text);
     }
     return rc;
 }
 
 int lkv_handle_wrote(lkv_handle *handle, char **text)
 {
-    lkv_error err = {0};
-    int rc = handle->home == LKV_HOME_DATABASE
-                 ? lkv_publish(handle->store, handle->writes_through, &err)
-                 : LKV_OK;
+    lkv_error err;
+    int rc =
+        handle->home == LKV_HOME_DATABASE
+            ? lkv_publish(handle->store, handle->writes_through, lkv_error_none(&err))
+            : LKV_OK;
     return lkv_handle_status(handle, rc, &err, text);
 }
 

@@ -167,7 +167,7 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
                     sqlite3_value **argv)
 {
     scan *at = (scan *)base;
-    lkv_error err = {0};
+    lkv_error err;
     char *text = NULL;
     int rc =
         is_lost(at) ? SQLITE_ABORT_ROLLBACK : lkv_handle_refresh(at->handle, &text);
@@ -197,13 +197,13 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
         return SQLITE_OK;
     }
     at->eof = 0;
-    return settle(at, enter(at, &err), &err);
+    return settle(at, enter(at, lkv_error_none(&err)), &err);
 }
 
 int lkv_scan_next(sqlite3_vtab_cursor *base)
 {
     scan *at = (scan *)base;
-    lkv_error err = {0};
+    lkv_error err;
     int rc = LKV_ABSENT; /* nothing lies beside a point in its range */
 
     if (is_lost(at)) {
@@ -214,6 +214,7 @@ int lkv_scan_next(sqlite3_vtab_cursor *base)
         at->eof = ++at->row == at->rows;
         return SQLITE_OK;
     }
+    lkv_error_none(&err);
     if (!at->ranges.at[at->range].point) {
         rc = at->descending ? lkv_cursor_prev(at->cursor, &err)
                             : lkv_cursor_next(at->cursor, &err);
@@ -237,10 +238,10 @@ static int malformed(const scan *at, const char *what)
 static int key_column(scan *at, sqlite3_context *context)
 {
     lkv_bytes key = lkv_cursor_key(at->cursor);
-    lkv_error err = {0};
+    lkv_error err;
     lkv_value value;
     unsigned tag;
-    int rc = lkv_cursor_tag(at->cursor, &tag, &err);
+    int rc = lkv_cursor_tag(at->cursor, &tag, lkv_error_none(&err));
     if (rc != LKV_OK) {
         return failed(at, rc, &err);
     }
@@ -281,8 +282,8 @@ int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
         return SQLITE_OK; /* the command column is always NULL */
     }
     if (!at->has_value || at->views != lkv_views(at->handle->store)) {
-        lkv_error err = {0};
-        int rc = lkv_cursor_value(at->cursor, &at->value, &err);
+        lkv_error err;
+        int rc = lkv_cursor_value(at->cursor, &at->value, lkv_error_none(&err));
         if (rc == LKV_ABSENT) {
             return SQLITE_OK; /* a rollback took the row away: NULL, as in any table */
         }

@@ -61,9 +61,9 @@ static int encode_key(lkv_key *key, sqlite3_value *argument, enum lkv_affinity a
 static int read_unchanged(lkv_table *table, const change *of)
 {
     lkv_bytes key = {table->old_key.data, table->old_key.size};
-    lkv_error err = {0};
+    lkv_error err;
     lkv_row row;
-    int rc = lkv_get(table->handle->store, key, &row, &err);
+    int rc = lkv_get(table->handle->store, key, &row, lkv_error_none(&err));
 
     if (rc != LKV_OK) {
         return status(table, rc, &err);
@@ -218,7 +218,7 @@ static int move_row(lkv_table *table, const lkv_row *row, lkv_error *err)
 
 static int write_row(lkv_table *table, const change *of)
 {
-    lkv_error err = {0};
+    lkv_error err;
     lkv_row row = {.key = {table->key.data, table->key.size}, .tag = of->tag};
     size_t size = 0;
     int moves = of->has_old &&
@@ -226,6 +226,7 @@ static int write_row(lkv_table *table, const change *of)
                  memcmp(table->key.data, table->old_key.data, table->key.size) != 0);
     int rc = LKV_ABSENT;
 
+    lkv_error_none(&err);
     if (of->has_old) {
         rc = lkv_exists(table->handle->store,
                         (lkv_bytes){table->old_key.data, table->old_key.size}, &err);
@@ -257,8 +258,8 @@ static int write_row(lkv_table *table, const change *of)
 static int delete_row(lkv_table *table)
 {
     lkv_bytes key = {table->old_key.data, table->old_key.size};
-    lkv_error err = {0};
-    int rc = lkv_delete(table->handle->store, key, &err);
+    lkv_error err;
+    int rc = lkv_delete(table->handle->store, key, lkv_error_none(&err));
     return status(table, rc, &err);
 }
 

@@ -408,7 +408,7 @@ static void utf8(void)
           !lkv_value_is_utf8("\xed\xbf\xbf", 3));
     CHECK(!lkv_value_is_utf8("\xef\xbf\xbe", 3) &&
           !lkv_value_is_utf8("\xef\xbf\xbf", 3));
-    CHECK(!lkv_value_is_utf8("a\xe2\x82", 3) && !lkv_value_is_utf8("\x80", 1));
+    CHECK(!lkv_value_is_utf8("a\xe2\x82\xac", 3) && !lkv_value_is_utf8("\x80", 1));
     CHECK(!lkv_value_is_utf8("\xe2\x28\xa1", 3) && lkv_value_is_utf8("", 0));
 }
 
