@@ -4,7 +4,6 @@
  * A plan is an equality, a list (IN), or a lower and an upper bound, a prefix counting
  * as both; and a direction. Every constraint but an equality whose answer is certain
  * stays with SQLite too, so that a plan may visit more rows than match, never fewer.
- * Without a constraint, and where no column is used, the rows are only counted.
  *
  * Left to SQLite altogether: collations other than BINARY; LIKE and GLOB on a key that
  * is not TEXT (15 LIKE '1%' is true and no prefix tells it), or where the application
@@ -224,7 +223,7 @@ static void estimate(const lkv_table *table, sqlite3_index_info *info, int plan)
     rows = rows < 1 ? 1 : rows;
     /* A seek costs about what ten rows of a scan do. */
     cost = rows + 10 * ((plan & LKV_PLAN_IN) ? rows : 1);
-    if ((plan & ~(LKV_PLAN_DESC | LKV_PLAN_COUNT)) == 0) {
+    if ((plan & ~LKV_PLAN_DESC) == 0) {
         cost = rows * 4; /* a little more than SQLite's own, three a row */
     }
     info->estimatedRows = (sqlite3_int64)rows;
@@ -246,7 +245,6 @@ static const char *plan_name(int plan)
         {LKV_PLAN_GLOB, "key GLOB ?"},
         {LKV_PLAN_LOW, "key>?"},
         {LKV_PLAN_HIGH, "key<?"},
-        {LKV_PLAN_COUNT, "count"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if ((plan & names[i].plan) == names[i].plan) {
@@ -336,9 +334,6 @@ int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
     if (info->nOrderBy > 0 && info->aOrderBy[0].iColumn == 0 && !is_utf16(table)) {
         info->orderByConsumed = 1;
         plan |= info->aOrderBy[0].desc ? LKV_PLAN_DESC : 0;
-    }
-    if (plan == 0 && info->colUsed == 0) {
-        plan = LKV_PLAN_COUNT;
     }
     estimate(table, info, plan);
     return name_plan(info, plan);

@@ -1,5 +1,10 @@
 /*
  * scan.c - the methods of a cursor: from ranges of keys to rows.
+ *
+ * A scan of all rows only counts them until a column is asked for: most often in its
+ * first row, and by count(*) never. What xBestIndex is told of the columns that are
+ * used would not do: DELETE without a WHERE asks for keys that it was not told of, and
+ * SQLite 3.52 tells of the key always.
  */
 #include "external.h"
 #include "range.h"
@@ -149,8 +154,7 @@ static int settle(scan *at, int rc, lkv_error *err)
     return rc == LKV_OK ? SQLITE_OK : failed(at, rc, err);
 }
 
-/* A column is asked for after all, as by DELETE without a WHERE: the cursor goes to the
- * row. */
+/* A column is asked for: the cursor goes to the row. */
 static int stand(scan *at)
 {
     lkv_error err = {0};
@@ -189,7 +193,7 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
     at->range = at->descending ? at->ranges.count - 1 : 0;
-    at->counts = (plan & LKV_PLAN_COUNT) != 0;
+    at->counts = plan == 0;
     if (at->counts) {
         at->row = 0;
         at->rows = lkv_count(at->handle->store);

@@ -45,7 +45,6 @@ enum lkv_plan {
     LKV_PLAN_NONE = 256,    /* no row can match */
     LKV_PLAN_LITERAL = 512, /* the argument of EQ or LOW is certain */
     LKV_PLAN_HIGH_LITERAL = 1024,
-    LKV_PLAN_COUNT = 2048, /* all rows, and nothing of them */
 };
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
 /* Whether the database's text is UTF-16; -1 where that cannot be found out, for an

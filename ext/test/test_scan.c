@@ -122,8 +122,7 @@ static void tick(sqlite3_context *context, int argc, sqlite3_value **argv)
     sqlite3_result_int(context, ++*calls);
 }
 
-/* The DELETE uses no column, so that its rows are only counted, and wants the key of
- * the third and the fifth. */
+/* The rows are only counted until the key of the third is wanted. */
 static void counted_rows(void)
 {
     sqlite3 *db = check_open(":memory:");
