@@ -51,8 +51,10 @@ void layers_change(lkv_store *store, uint64_t *random, unsigned changes)
 {
     for (unsigned i = 0; i < changes; i++) {
         lkv_bytes key = key_of((unsigned)check_below(random, KEYS));
-        size_t size =
-            (size_t)check_below(random, check_below(random, 20) == 0 ? 150 : 20);
+        uint64_t what = check_below(random, 60);
+        size_t size = (size_t)check_below(random, what == 0  ? 1500
+                                                  : what < 4 ? 150
+                                                             : 20);
         lkv_error err = {0, ""};
         int rc;
         if (check_below(random, 4) == 0) {

@@ -69,9 +69,11 @@ uint32_t model_new_version(model *m)
 
 lkv_row model_row(const model *m, size_t i, uint32_t version)
 {
-    static uint8_t bytes[512];
+    static uint8_t bytes[1608];
     uint64_t random = version;
-    size_t size = check_below(&random, m->longest_value);
+    size_t size = check_below(&random, 32) == 0
+                      ? 1000 + check_below(&random, 600)
+                      : check_below(&random, m->longest_value);
     for (size_t k = 0; k < size; k += 8) {
         uint64_t next = check_random(&random);
         memcpy(bytes + k, &next, 8);
