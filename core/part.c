@@ -473,6 +473,27 @@ int lkv_base_prev(lkv_base_cursor *cursor, lkv_error *err)
     return load_last(cursor, rc, err);
 }
 
+int lkv_base_check(const lkv_base_cursor *cursor, lkv_error *err)
+{
+    const lkv_part *part = &cursor->runs->part[cursor->part];
+    const lkv_base_item *item = &cursor->items[cursor->at];
+    lkv_bytes key = lkv_base_key(cursor), view = {NULL, 0};
+    lkv_record record;
+    int rc;
+
+    if (!cursor->whole) {
+        return LKV_OK;
+    }
+    cursor->log->views++;
+    rc = record_at(cursor->log, part, cursor->offset, cursor->offset + item->size,
+                   lkv_format_parse, &view, &record, err);
+    if (rc == LKV_OK && (record.size != item->size || record.tag != item->tag ||
+                         lkv_compare(record.key, key) != 0)) {
+        rc = damage(err, part, cursor->offset, "the index tells another record");
+    }
+    return rc;
+}
+
 /* The first item >= `key` in the chunk, and whether it is equal. */
 static uint32_t lower_bound(lkv_base_cursor *cursor, lkv_bytes key, int *equal)
 {

@@ -85,6 +85,10 @@ LKV_MUST_CHECK int lkv_base_seek(lkv_base_cursor *cursor, lkv_bytes key,
 LKV_MUST_CHECK int lkv_base_next(lkv_base_cursor *cursor, lkv_error *err);
 LKV_MUST_CHECK int lkv_base_prev(lkv_base_cursor *cursor, lkv_error *err);
 
+/* Whether the record is there that a whole fence, where the cursor stands on one, tells
+ * of; others were read. Views last. Errors as lkv_base_find(). */
+LKV_MUST_CHECK int lkv_base_check(const lkv_base_cursor *cursor, lkv_error *err);
+
 static inline lkv_bytes lkv_base_key(const lkv_base_cursor *cursor)
 {
     const lkv_base_item *item = &cursor->items[cursor->at];

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#define MERGE_BLOCKS 256u /* at once */
+
 void lkv_before_take(lkv_before *before, lkv_store *store)
 {
     before->runs = lkv_runs_hold(store->log.runs);
@@ -84,12 +86,15 @@ void lkv_reindex_set(lkv_store *store, lkv_runs *runs)
     lkv_log_set_runs(&store->log, runs);
 }
 
-static int merge_all(lkv_store *store, lkv_error *err)
+static int merge_all(lkv_store *store, lkv_asking *asking, lkv_error *err)
 {
     int rc = LKV_OK;
     while (rc == LKV_OK) {
-        uint32_t blocks = UINT32_MAX / 2; /* more than an object has */
+        uint32_t blocks = MERGE_BLOCKS;
         rc = lkv_merge_some(store, &blocks, err);
+        if (rc == LKV_OK) {
+            rc = lkv_ask(asking, (size_t)MERGE_BLOCKS * store->log.storage->block);
+        }
     }
     return rc == LKV_ABSENT ? LKV_OK : rc;
 }
@@ -110,11 +115,11 @@ int lkv_reindex_log(lkv_store *store, lkv_replay *replay, lkv_asking *asking,
             lkv_replay_tail(replay, &tail);
             rc = lkv_flush_at(store, &tail, at, err);
             if (rc == LKV_OK) {
-                rc = merge_all(store, err);
+                rc = merge_all(store, asking, err);
             }
             lkv_replay_moved(replay);
         }
-        rc = rc == LKV_OK ? lkv_ask(asking) : rc;
+        rc = rc == LKV_OK ? lkv_ask(asking, place.size) : rc;
         if (rc != LKV_OK) {
             return rc;
         }
@@ -137,7 +142,7 @@ int lkv_reindex_check(lkv_store *store, lkv_asking *asking, const char *why,
          rc = lkv_cursor_next(cursor, err)) {
         keys++;
         bytes += cursor->place.size;
-        stop = lkv_ask(asking);
+        stop = lkv_ask(asking, 0);
     }
     lkv_cursor_close(cursor);
     if (stop != LKV_OK || rc != LKV_ABSENT) {
@@ -176,7 +181,7 @@ static int index_records(lkv_part_scan *scan, lkv_part_writer *writer,
         if (blocks != writer->part.blocks) {
             lkv_part_scan_moved(scan);
         }
-        rc = lkv_ask(asking);
+        rc = lkv_ask(asking, record.size);
         if (rc != LKV_OK) {
             break;
         }

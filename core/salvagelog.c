@@ -115,7 +115,7 @@ static int leads_on(reader *r, uint32_t offset, lkv_error *err)
         lkv_futile_add(futile, offset, end, nth++);
         rc = lkv_wreck_at(&r->wreck, offset, &record, err);
         if (rc == LKV_OK) {
-            rc = lkv_ask(&r->s->asking);
+            rc = lkv_ask(&r->s->asking, record.size);
         }
         if (rc != LKV_OK || !fits(r, &record, offset) || record.moved) {
             return rc == LKV_CORRUPT || rc == LKV_OK ? 0 : rc;
@@ -298,7 +298,7 @@ static int read_segment(reader *r, uint32_t limit, lkv_error *err)
                  ? take_commit(r, &record, r->wreck.offset - LKV_COMMIT_SIZE)
                  : take_record(r, &record, r->wreck.offset - (uint32_t)record.size);
         if (rc == LKV_OK) {
-            rc = lkv_ask(&s->asking);
+            rc = lkv_ask(&s->asking, record.size);
         }
     }
     return rc;

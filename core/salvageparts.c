@@ -53,7 +53,7 @@ static int leads_on(merge *m, uint32_t offset, uint32_t end, lkv_error *err)
         lkv_futile_add(futile, offset, end, nth++);
         rc = lkv_wreck_at(&m->wreck, offset, &record, err);
         if (rc == LKV_OK) {
-            rc = lkv_ask(&m->s->asking);
+            rc = lkv_ask(&m->s->asking, record.size);
         }
         if (rc != LKV_OK || !fits(m, &record, offset)) {
             return rc == LKV_CORRUPT || rc == LKV_OK ? 0 : rc;
@@ -201,7 +201,7 @@ static int give_below(merge *m, const lkv_bytes *key, lkv_error *err)
            (key == NULL || lkv_compare(lkv_memindex_key(&m->at), *key) < 0)) {
         rc = give_log(m, err);
         if (rc == LKV_OK) {
-            rc = lkv_ask(&m->s->asking);
+            rc = lkv_ask(&m->s->asking, 0);
         }
         m->on = lkv_memindex_next(&m->at);
     }
@@ -309,7 +309,7 @@ static int read_part(merge *m, const lkv_part *part, lkv_error *err)
             }
         }
         if (rc == LKV_OK) {
-            rc = lkv_ask(&s->asking);
+            rc = lkv_ask(&s->asking, record.size);
         }
     }
     return rc == LKV_ABSENT ? LKV_OK : rc;

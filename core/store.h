@@ -15,22 +15,8 @@
 /* So many bytes of log are indexed in memory before they become a run. */
 #ifndef LKV_FLUSH_SIZE
 #define LKV_FLUSH_SIZE (256u << 10)
-/* Who is asked, at each 1,024th record, key or block, whether to go on. */
-typedef struct lkv_asking {
-    int (*go_on)(void *arg); /* as of lkv_verify(); may be NULL */
-    void *arg;
-    uint32_t steps;
-} lkv_asking;
-
-/* One more. LKV_OK, or what ends the work. */
-static inline int lkv_ask(lkv_asking *asking)
-{
-    return asking->go_on == NULL || ++asking->steps % 1024 != 0
-               ? LKV_OK
-               : asking->go_on(asking->arg);
-}
-
 #endif
+
 /* A part is ended before it would grow past so many times that, or such a share of what
  * is live: each is a file with another for its index where the storage has files, and
  * stands in every root. */
@@ -195,6 +181,25 @@ static inline void lkv_store_before_change(lkv_store *store)
 {
     store->gaps.count = 0;
     lkv_store_before_move(store);
+}
+
+/* Who is asked now and then whether to go on. */
+typedef struct lkv_asking {
+    int (*go_on)(void *arg); /* as of lkv_verify(); may be NULL */
+    void *arg;
+    size_t work; /* since then */
+} lkv_asking;
+
+/* A record, key or block more was looked at, and `bytes` of it read: asks at every
+ * 1,024th, or after 64 KiB. LKV_OK, or what ends the work. */
+static inline int lkv_ask(lkv_asking *asking, size_t bytes)
+{
+    asking->work += 64 + bytes;
+    if (asking->go_on == NULL || asking->work < 65536) {
+        return LKV_OK;
+    }
+    asking->work = 0;
+    return asking->go_on(asking->arg);
 }
 
 #endif

@@ -151,6 +151,7 @@ typedef struct import {
     lkv_runs *runs;     /* as it was exported */
     uint64_t blocks_at; /* of the source: where the blocks begin */
     uint64_t sum;       /* found over all of it */
+    lkv_asking asking;
 } import;
 
 /* The next `size` bytes, in one piece, until the next call. */
@@ -485,9 +486,28 @@ static int write_objects(import *in, lkv_error *err)
     return rc;
 }
 
+/* Each fence leads to records: what stands in parts is as the index tells. */
+static int check_parts(lkv_store *store, lkv_asking *asking, lkv_error *err)
+{
+    lkv_base_cursor cursor;
+    int rc;
+
+    lkv_base_init(&cursor, &store->log, store->log.runs);
+    rc = lkv_base_first(&cursor, err);
+    while (rc == LKV_OK) {
+        rc = lkv_base_check(&cursor, err);
+        if (rc == LKV_OK) {
+            rc = lkv_ask(asking, lkv_base_place(&cursor).size);
+        }
+        rc = rc == LKV_OK ? lkv_base_next(&cursor, err) : rc;
+    }
+    lkv_base_free(&cursor);
+    return rc == LKV_ABSENT ? LKV_OK : rc;
+}
+
 static int replace(import *in, lkv_error *err)
 {
-    lkv_asking asking = {NULL, NULL, 0}; /* what takes long is behind it */
+    lkv_asking *asking = &in->asking;
     lkv_store *store = in->store;
     lkv_runs *runs = make_list(in);
     lkv_replay replay;
@@ -499,20 +519,24 @@ static int replace(import *in, lkv_error *err)
     lkv_reindex_set(store, runs);
     rc = write_objects(in, err);
     if (rc == LKV_OK) {
-        lkv_replay_at_tail(&replay, &store->log, &store->log.runs->tail);
-        replay.headers = 1;
-        rc = lkv_reindex_log(store, &replay, &asking, err);
+        rc = check_parts(store, asking, err);
     }
     if (rc == LKV_OK) {
-        rc = lkv_reindex_check(store, &asking,
+        lkv_replay_at_tail(&replay, &store->log, &store->log.runs->tail);
+        replay.headers = 1;
+        rc = lkv_reindex_log(store, &replay, asking, err);
+    }
+    if (rc == LKV_OK) {
+        rc = lkv_reindex_check(store, asking,
                                "index: it does not have the keys of the log", err);
     }
     return rc;
 }
 
-int lkv_import(lkv_store *store, const lkv_source *source, lkv_error *err)
+int lkv_import(lkv_store *store, const lkv_source *source, int (*go_on)(void *arg),
+               void *arg, lkv_error *err)
 {
-import in = {.store = store, .stream = {.os = store->log.os, .source = source } };
+import in = {.store = store, .stream = {.os = store->log.os, .source = source }, .asking = { go_on, arg, 0 } };
     lkv_before before;
     int rc;
 

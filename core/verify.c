@@ -58,7 +58,7 @@ int lkv_verify_run(lkv_verify_state *v, const lkv_run *run, int fences, int fini
         }
         if (rc == LKV_OK) {
             at += (uint32_t)(v->block.size / storage->block);
-            rc = lkv_ask(&v->asking);
+            rc = lkv_ask(&v->asking, v->block.size);
         }
     }
     if (rc == LKV_OK && lkv_run_check_end(&check, run, finished, &why) != LKV_OK) {
@@ -339,7 +339,7 @@ static int check_log(lkv_verify_state *v, lkv_error *err)
             lkv_replay_moved(&replay);
         }
         if (rc == LKV_OK) {
-            rc = lkv_ask(&v->asking);
+            rc = lkv_ask(&v->asking, record.size);
         }
     }
     /* The open transaction may have compacted all that was committed before it. */

@@ -14,7 +14,6 @@ typedef struct part_check {
     const lkv_part *part;
     int finished;
     lkv_run index;
-    uint64_t chunks;  /* records that begin one */
     lkv_buffer *last; /* the last key of the part before */
     int follows;      /* there is one */
 } part_check;
@@ -25,8 +24,8 @@ static int wrong(const part_check *check, lkv_loc loc, const char *why, lkv_erro
 }
 
 /* The fences must lead to the chunk that has the record, by its key. */
-static int check_record(part_check *check, lkv_bytes key, unsigned tag, lkv_loc loc,
-                        lkv_error *err)
+static int check_record(part_check *check, lkv_bytes key, const lkv_record *record,
+                        lkv_loc loc, lkv_error *err)
 {
     lkv_storage *storage = check->v->store->log.storage;
     uint64_t hash = lkv_filter_hash(key);
@@ -43,9 +42,9 @@ static int check_record(part_check *check, lkv_bytes key, unsigned tag, lkv_loc 
     if (at < from || at - from >= fence.size) {
         return wrong(check, loc, "the index leads elsewhere", err);
     }
-    check->chunks += at == from;
-    if (lkv_fence_whole(fence) && (!exact || lkv_loc_tag(fence.loc) != tag)) {
-        return wrong(check, loc, "the index has another key or tag", err);
+    if (lkv_fence_whole(fence) && (at != from || record->size != fence.size || !exact ||
+                                   lkv_loc_tag(fence.loc) != record->tag)) {
+        return wrong(check, loc, "the index tells another record", err);
     }
     return LKV_OK;
 }
@@ -72,17 +71,16 @@ static int check_records(part_check *check, lkv_part_scan *scan, int listed,
 
     while ((rc = lkv_part_scan_next(scan, &record, &loc, err)) == LKV_OK) {
         lkv_bytes key = {scan->last.bytes, scan->last.size}; /* a copy of the key */
-        unsigned tag = record.tag;
         if (scan->keys == 1 && check->follows &&
             lkv_compare((lkv_bytes){check->last->bytes, check->last->size}, key) >= 0) {
             return wrong(check, loc, "the parts' keys do not ascend", err);
         }
-        rc = check->finished ? check_record(check, key, tag, loc, err) : LKV_OK;
+        rc = check->finished ? check_record(check, key, &record, loc, err) : LKV_OK;
         if (rc == LKV_OK && listed && scan->keys == 1) {
             rc = check_way(check, key, loc, err);
         }
         if (rc == LKV_OK) {
-            rc = lkv_ask(&check->v->asking);
+            rc = lkv_ask(&check->v->asking, record.size);
         }
         if (rc != LKV_OK) {
             return rc;
@@ -108,7 +106,6 @@ static int check_part(part_check *check, int listed, lkv_error *err)
     int rc;
 
     check->index = lkv_part_index(part);
-    check->chunks = 0;
     rc = lkv_verify_run(check->v, &check->index, 1, check->finished, lkv_expected_fence,
                         &expected, err);
     if (rc == LKV_OK && expected.offset != end) {

@@ -210,7 +210,8 @@ static int import(call *of)
     }
     return rc != SQLITE_OK
                ? rc
-               : end_given(of, lkv_import(of->handle->store, &source, &of->err));
+               : end_given(of, lkv_import(of->handle->store, &source, lkv_home_go_on,
+                                          of->handle, &of->err));
 }
 
 static int integrity_check(call *of)

@@ -308,6 +308,7 @@ int lkv_handle_begin(lkv_handle *handle, char **text)
 {
     lkv_error err;
     int rc;
+    lkv_scans_stand(handle);
     if (lkv_home_external(handle->home)) {
         return lkv_external_begin(handle, text);
     }

@@ -43,6 +43,8 @@ struct lkv_handle {
     int made;    /* in memory: there is a store; outside: by this transaction */
     int cursors; /* that are open */
     int seen;    /* outside: one of them reads; what it sees is all that is seen */
+    struct scan
+        *counting; /* scan.c: those that count rows which they have not been to */
     lkv_storage *storage;
     lkv_store *store;
     struct lkv_handle_mark {
@@ -118,6 +120,8 @@ int lkv_handle_refresh(lkv_handle *handle, char **text);
 /* The same for a statement that writes: opens the store's transaction if there is none.
  */
 int lkv_handle_begin(lkv_handle *handle, char **text);
+/* scan.c: before the first change, scans that only count rows go to where they are. */
+void lkv_scans_stand(lkv_handle *handle);
 
 /* After such a statement has written a row: the storage of a table in the database
  * shows an end of the log that fits all that it has, wherever SQLite may go back to. */

@@ -38,19 +38,21 @@ static void add_byte(sqlite3_str *to, unsigned char byte)
     }
 }
 
-/* A text or blob, as SQL in a JSON string. A text that one of the two cannot hold is
- * cast from its bytes. */
+/* A text or blob, as SQL in a JSON string. A text that is no UTF-8 is cast from its
+ * bytes.
+ */
 static void add_bytes(sqlite3_str *to, const lkv_value *value)
 {
     const unsigned char *at = value->bytes;
     int is_text = value->type == SQLITE_TEXT;
-    int is_cast = is_text && (!lkv_value_is_utf8(at, value->size) ||
-                              (value->size > 0 && memchr(at, 0, value->size) != NULL));
+    int is_cast = is_text && !lkv_value_is_utf8(at, value->size);
 
     sqlite3_str_appendall(to, is_cast ? "\"CAST(X'" : is_text ? "\"'" : "\"X'");
     for (size_t i = 0; i < value->size; i++) {
         if (is_cast || !is_text) {
             sqlite3_str_appendf(to, "%02X", at[i]);
+        } else if (at[i] == 0) { /* the end of a literal */
+            sqlite3_str_appendall(to, "'||char(0)||'");
         } else {
             if (at[i] == '\'') {
                 sqlite3_str_appendchar(to, 1, '\'');

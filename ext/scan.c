@@ -23,8 +23,10 @@ typedef struct scan {
     int range; /* in which one the cursor stands */
     int descending;
     int eof;
-    int counts; /* of `rows` rows it stands on `row`, and no cursor on any */
+    /* Of `rows` rows the scan is on `row`, where the cursor has not come to. */
+    struct scan *next, **link; /* the handle's list; `link` NULL: it does not count */
     uint64_t row, rows;
+    int broken;      /* the cursor could not come there: why */
     lkv_bytes value; /* of the row, while `has_value` and lkv_views() is `views` */
     int has_value;
     int keeps_key; /* an UPDATE that reads the row leaves its key alone */
@@ -60,11 +62,37 @@ int lkv_scan_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
     return SQLITE_OK;
 }
 
+static void count(scan *at)
+{
+    lkv_handle *handle = at->handle;
+    at->row = 0;
+    at->rows = lkv_count(handle->store);
+    at->eof = at->rows == 0;
+    at->next = handle->counting;
+    at->link = &handle->counting;
+    if (at->next != NULL) {
+        at->next->link = &at->next;
+    }
+    handle->counting = at;
+}
+
+static void count_no_more(scan *at)
+{
+    if (at->link != NULL) {
+        *at->link = at->next;
+        if (at->next != NULL) {
+            at->next->link = at->link;
+        }
+        at->link = NULL;
+    }
+}
+
 int lkv_scan_close(sqlite3_vtab_cursor *base)
 {
     scan *at = (scan *)base;
     lkv_table *table = at->table;
 
+    count_no_more(at);
     lkv_cursor_close(at->cursor);
     if (table->spare == NULL && at->ranges.room <= RANGES_KEPT) {
         lkv_ranges_clear(&at->ranges);
@@ -154,17 +182,33 @@ static int settle(scan *at, int rc, lkv_error *err)
     return rc == LKV_OK ? SQLITE_OK : failed(at, rc, err);
 }
 
-/* A column is asked for: the cursor goes to the row. */
+/* The cursor comes to the row. */
 static int stand(scan *at)
 {
     lkv_error err = {0};
-    int rc = settle(at, enter(at, &err), &err);
+    int rc;
 
-    at->counts = 0;
+    count_no_more(at);
+    if (at->eof) {
+        return SQLITE_OK;
+    }
+    rc = settle(at, enter(at, &err), &err);
     for (uint64_t i = 0; i < at->row && rc == SQLITE_OK && !at->eof; i++) {
         rc = settle(at, lkv_cursor_next(at->cursor, &err), &err);
     }
+    if (rc == SQLITE_OK && at->eof) {
+        strcpy(err.text, "the last commit counts more rows than there are");
+        rc = failed(at, LKV_CORRUPT, &err);
+    }
     return rc;
+}
+
+void lkv_scans_stand(lkv_handle *handle)
+{
+    while (handle->counting != NULL) {
+        scan *at = handle->counting;
+        at->broken = stand(at);
+    }
 }
 
 int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int argc,
@@ -177,6 +221,8 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
         is_lost(at) ? SQLITE_ABORT_ROLLBACK : lkv_handle_refresh(at->handle, &text);
 
     (void)name;
+    count_no_more(at);
+    at->broken = SQLITE_OK;
     at->eof = 1;
     if (rc != SQLITE_OK) {
         return lkv_table_error(at->table, rc, text);
@@ -193,11 +239,8 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
     at->range = at->descending ? at->ranges.count - 1 : 0;
-    at->counts = plan == 0;
-    if (at->counts) {
-        at->row = 0;
-        at->rows = lkv_count(at->handle->store);
-        at->eof = at->rows == 0;
+    if (plan == 0 && !at->table->takes_part && !lkv_in_transaction(at->handle->store)) {
+        count(at);
         return SQLITE_OK;
     }
     at->eof = 0;
@@ -214,9 +257,12 @@ int lkv_scan_next(sqlite3_vtab_cursor *base)
         at->eof = 1;
         return SQLITE_ABORT_ROLLBACK;
     }
-    if (at->counts) {
+    if (at->link != NULL) {
         at->eof = ++at->row == at->rows;
         return SQLITE_OK;
+    }
+    if (at->broken != SQLITE_OK) {
+        return at->broken;
     }
     lkv_error_none(&err);
     if (!at->ranges.at[at->range].point) {
@@ -272,11 +318,11 @@ int lkv_scan_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int i)
     if (is_lost(at)) {
         return SQLITE_ABORT_ROLLBACK;
     }
-    if (at->counts) {
-        int rc = stand(at);
-        if (rc != SQLITE_OK || at->eof) {
-            return rc;
-        }
+    if (at->link != NULL) {
+        at->broken = stand(at);
+    }
+    if (at->broken != SQLITE_OK) {
+        return at->broken;
     }
     if (i == 0) {
         at->keeps_key |= sqlite3_vtab_nochange(context);

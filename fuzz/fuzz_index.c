@@ -356,7 +356,7 @@ static void take_back(scene *s)
     if (rc != LKV_OK || lkv_begin(s->store, 0, NULL) != LKV_OK) {
         return;
     }
-    rc = lkv_import(s->store, &source, NULL);
+    rc = lkv_import(s->store, &source, NULL, NULL, NULL);
     MUST(rc == LKV_OK || rc == LKV_CORRUPT);
     MUST(rc == LKV_CORRUPT || s->index_is != INDEX_BROKEN);
     if (rc == LKV_OK && s->index_is == INDEX_FORGED) {
@@ -387,7 +387,7 @@ static void there_and_back(scene *s)
     }
     source.size = s->index_size;
     MUST(lkv_begin(s->store, 0, NULL) == LKV_OK);
-    MUST(lkv_import(s->store, &source, NULL) == LKV_OK);
+    MUST(lkv_import(s->store, &source, NULL, NULL, NULL) == LKV_OK);
     map_must_be(&s->rows, s->store);
     MUST(lkv_prepare(s->store, NULL) == LKV_OK);
     lkv_commit(s->store);

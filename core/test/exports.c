@@ -54,7 +54,7 @@ int import(lkv_store *store, export *from, lkv_error *err)
     lkv_source source = {get, from, from->size};
     err->text[0] = '\0';
     from->reads = 0;
-    return lkv_import(store, &source, err);
+    return lkv_import(store, &source, NULL, NULL, err);
 }
 
 void take_serial(lkv_store *store, export *out)

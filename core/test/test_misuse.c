@@ -160,9 +160,9 @@ static void without_a_text(void)
     out.bytes[out.size - 1] ^= 1;
     begin(f.store);
     source.size = out.size;
-    CHECK_INT(lkv_import(f.store, &source, NULL), LKV_CORRUPT);
+    CHECK_INT(lkv_import(f.store, &source, NULL, NULL, NULL), LKV_CORRUPT);
     out.bytes[out.size - 1] ^= 1;
-    CHECK_INT(lkv_import(f.store, &source, NULL), LKV_OK);
+    CHECK_INT(lkv_import(f.store, &source, NULL, NULL, NULL), LKV_OK);
     lkv_rollback(f.store);
     free(out.bytes);
 

@@ -5,6 +5,8 @@
 #include "layers.h"
 #include "store.h"
 
+#include <stdlib.h>
+
 /* After each of many commits, by the handle that made them and by a new one. */
 static void whole_stores(void)
 {
@@ -130,9 +132,35 @@ static void failures(void)
     fixture_close(&f);
 }
 
-static const check_case cases[] = {CASE(whole_stores), CASE(inside_a_transaction),
+/* A segment that goes on from another commit than the one before it ends in. */
+static void wrong_header(void)
+{
+    lkv_segment_header header;
+    lkv_bytes object;
+    uint8_t *at;
+    const char *why;
+    uint32_t number;
+    fixture f;
+
+    layers_small(&f);
+    number = f.store->log.segments[1].number;
+    object = layers_object(f.storage, number);
+    at = (uint8_t *)(uintptr_t)object.data;
+    CHECK_INT(lkv_format_parse_segment(object, &header, &why), LKV_OK);
+    header.chain_before++;
+    lkv_format_segment(at, &header);
+    layers_put_object(f.storage, number, object);
+    CHECK_HAS(verified(f.store), "offset 0: the header names another commit");
+    free(at);
+    fixture_close(&f);
+}
+
+static const check_case cases[] = {CASE(wrong_header),
+                                   CASE(whole_stores),
+                                   CASE(inside_a_transaction),
                                    CASE(asks_whether_to_go_on),
-                                   CASE(before_the_first_refresh), CASE(failures)};
+                                   CASE(before_the_first_refresh),
+                                   CASE(failures)};
 
 int main(int argc, char **argv)
 {

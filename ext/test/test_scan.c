@@ -138,6 +138,93 @@ static void counted_rows(void)
     check_close(db);
 }
 
+/* At its call number `at` it runs `sql`; gives the number of the call. */
+static struct {
+    int calls, at;
+    const char *sql;
+} writing;
+
+static void write_in(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    (void)argv;
+    if (++writing.calls == writing.at) {
+        RUN(sqlite3_context_db_handle(context), writing.sql);
+    }
+    sqlite3_result_int(context, writing.calls);
+}
+
+/* What a function does to the table before a column of a later row is asked for: the
+ * answer is the ordinary table's. */
+static void changed_within(void)
+{
+    static const char *const statements[] = {
+        "DELETE FROM kv WHERE w() = 4", "UPDATE kv SET value = 'u' WHERE w() = 4",
+        "INSERT INTO seen SELECT CASE WHEN w() = 4 THEN key END FROM kv",
+        "INSERT INTO seen SELECT count(*) FROM kv WHERE w() > 0"};
+    static const char *const writes[] = {"INSERT INTO kv VALUES(-1, 'x')",
+                                         "DELETE FROM kv WHERE key < 2",
+                                         "DELETE FROM kv WHERE key = 9"};
+    static const char *const make[] = {
+        "CREATE TABLE kv(key PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
+        "CREATE VIRTUAL TABLE kv USING litekv",
+        "CREATE VIRTUAL TABLE kv USING "
+        "litekv(memory=on)"};
+    for (size_t i = 0; i < 4 * 3 * 3; i++) {
+        char *want = NULL;
+        for (size_t k = 0; k < 3; k++) {
+            sqlite3 *db = check_open(":memory:");
+            char *got;
+            CHECK(sqlite3_create_function(db, "w", 0, SQLITE_UTF8, NULL, write_in, NULL,
+                                          NULL) == SQLITE_OK);
+            RUN(db, make[k]);
+            RUN(db,
+                "CREATE TABLE seen(x); WITH RECURSIVE n(i) AS (VALUES(0) UNION ALL "
+                "SELECT i + 1 FROM n WHERE i < 9) INSERT INTO kv SELECT i, i FROM n");
+            writing.calls = 0;
+            writing.at = (int)(i / 12) + 1;
+            writing.sql = writes[i / 4 % 3];
+            RUN(db, statements[i % 4]);
+            got =
+                check_result(db, "SELECT (SELECT group_concat(key || value) FROM kv), "
+                                 "(SELECT group_concat(x) FROM seen)");
+            if (k == 0) {
+                want = got;
+            } else {
+                check_that(strcmp(got, want) == 0, __FILE__, __LINE__,
+                           "%s with %s at %d: %s, not %s", statements[i % 4],
+                           writing.sql, writing.at, got, want);
+                sqlite3_free(got);
+            }
+            check_close(db);
+        }
+        sqlite3_free(want);
+    }
+}
+
+/* Rows that are undone under a scan of which no column was asked for are not given out.
+ */
+static void undone_within(const char *undo)
+{
+    sqlite3 *db = check_open(":memory:");
+    sqlite3_stmt *statement = NULL;
+    int rows = 0;
+
+    RUN(db, "CREATE VIRTUAL TABLE kv USING litekv; INSERT INTO kv VALUES(1, 1), (2, "
+            "2), (3, "
+            "3); BEGIN; SAVEPOINT s; INSERT INTO kv VALUES(11, 1), (12, 1), (13, 1)");
+    CHECK(sqlite3_prepare_v2(db, "SELECT 1 FROM kv", -1, &statement, NULL) ==
+          SQLITE_OK);
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        if (++rows == 1) {
+            RUN(db, undo);
+        }
+    }
+    CHECK(rows == 3);
+    sqlite3_finalize(statement);
+    check_close(db);
+}
+
 int main(void)
 {
     check_begin();
@@ -147,5 +234,8 @@ int main(void)
     every_row("ASC", "1a,2b,5e,6f,100new");
     every_row("DESC", "7g,6f,3c,2b");
     counted_rows();
+    changed_within();
+    undone_within("ROLLBACK");
+    undone_within("ROLLBACK TO s");
     return check_end();
 }
