@@ -50,6 +50,18 @@ static int take_text(lkv_value *value, sqlite3_value *from)
     return value->bytes == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
 
+/* As it is: sqlite3_value_text() would first copy a text that does not end in a zero,
+ * as few do that were bound. */
+static int view_text(lkv_value *value, sqlite3_value *argument)
+{
+    if (sqlite3_value_encoding(argument) != SQLITE_UTF8) {
+        return take_text(value, argument);
+    }
+    value->bytes = sqlite3_value_blob(argument);
+    value->size = (size_t)sqlite3_value_bytes(argument);
+    return value->bytes == NULL && value->size > 0 ? SQLITE_NOMEM : SQLITE_OK;
+}
+
 /* A real that is an integer becomes one, as SQLite does it: not at the ends of the
  * range. */
 static void prefer_integer(lkv_value *value)
@@ -185,7 +197,7 @@ int lkv_value_read(lkv_value *value, sqlite3_value *argument,
         value->r = sqlite3_value_double(argument);
         break;
     case SQLITE_TEXT:
-        rc = numeric ? text_to_number(value, argument) : take_text(value, argument);
+        rc = numeric ? text_to_number(value, argument) : view_text(value, argument);
         break;
     case SQLITE_BLOB:
         value->bytes = sqlite3_value_blob(argument);
