@@ -24,7 +24,6 @@ typedef struct choice { /* the constraint to use for each role, or -1 */
     int equal, in, low, high, pattern, never;
     int any_pattern; /* whether there is one, usable for a range or not */
     int derived; /* a lower bound with NOCASE, as SQLite makes it of a LIKE, or -1 */
-    int foreign; /* foreign_functions(); -1: not asked yet */
 } choice;
 
 int lkv_plan_utf16(lkv_table *table)
@@ -75,26 +74,19 @@ static int foreign_functions(sqlite3 *db)
     int rc = sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &statement, NULL);
 
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(statement, 0);
-        int arguments = sqlite3_column_int(statement, 4);
-        if (sqlite3_column_int(statement, 1) == 0 &&
-            (arguments == 2 || arguments < 0)) {
-            foreign |= sqlite3_stricmp(name, "like") == 0   ? 1
-                       : sqlite3_stricmp(name, "glob") == 0 ? 2
-                                                            : 0;
+        if (sqlite3_column_int(statement, 1) == 0) { /* few are not built in */
+            const char *name = (const char *)sqlite3_column_text(statement, 0);
+            int arguments = sqlite3_column_int(statement, 4);
+            if (arguments == 2 || arguments < 0) {
+                foreign |= sqlite3_stricmp(name, "like") == 0   ? 1
+                           : sqlite3_stricmp(name, "glob") == 0 ? 2
+                                                                : 0;
+            }
         }
         rc = SQLITE_OK;
     }
     sqlite3_finalize(statement);
     return rc == SQLITE_DONE ? foreign : 3;
-}
-
-static int is_sqlites(sqlite3 *db, int op, choice *best)
-{
-    if (best->foreign < 0) {
-        best->foreign = foreign_functions(db);
-    }
-    return (best->foreign & (op == SQLITE_INDEX_CONSTRAINT_LIKE ? 1 : 2)) == 0;
 }
 
 static int is_binary(sqlite3_index_info *info, int i)
@@ -116,6 +108,16 @@ static int is_of_all_rows(const sqlite3_index_info *info, const choice *best)
     return sqlite3_libversion_number() >= 3052000 ||
            (info->aConstraint[best->pattern].op == SQLITE_INDEX_CONSTRAINT_LIKE &&
             best->derived >= 0);
+}
+
+/* The functions are asked for last: that takes longer than all of the rest. */
+static int use_pattern(const lkv_table *table, const sqlite3_index_info *info,
+                       const choice *best)
+{
+    int like = best->pattern >= 0 && info->aConstraint[best->pattern].op ==
+                                         SQLITE_INDEX_CONSTRAINT_LIKE;
+    return best->pattern >= 0 && is_of_all_rows(info, best) &&
+           (foreign_functions(table->db) & (like ? 1 : 2)) == 0;
 }
 
 static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *best)
@@ -156,7 +158,7 @@ static void consider(lkv_table *table, sqlite3_index_info *info, int i, choice *
     case SQLITE_INDEX_CONSTRAINT_LIKE:
     case SQLITE_INDEX_CONSTRAINT_GLOB:
         best->any_pattern = 1;
-        if (text && !is_utf16(table) && is_sqlites(table->db, at->op, best)) {
+        if (text && !is_utf16(table)) {
             best->pattern = i;
         }
         break;
@@ -304,7 +306,7 @@ static void use_bounds(const lkv_table *table, sqlite3_index_info *info,
 int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 {
     lkv_table *table = lkv_table_of(base);
-    choice best = {-1, -1, -1, -1, -1, -1, 0, -1, -1};
+    choice best = {-1, -1, -1, -1, -1, -1, 0, -1};
     int argc = 0, plan = 0;
 
     for (int i = 0; i < info->nConstraint; i++) {
@@ -323,7 +325,7 @@ int lkv_plan_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
         (void)sqlite3_vtab_in(info, best.in, 1);
     } else if (best.low >= 0 || best.high >= 0) {
         use_bounds(table, info, &best, &argc, &plan);
-    } else if (best.pattern >= 0 && is_of_all_rows(info, &best)) {
+    } else if (use_pattern(table, info, &best)) {
         int like = info->aConstraint[best.pattern].op == SQLITE_INDEX_CONSTRAINT_LIKE;
         use(info, best.pattern, &argc, like ? LKV_PLAN_LIKE : LKV_PLAN_GLOB, &plan);
         if (best.derived >= 0) { /* its value is not looked at */
