@@ -19,20 +19,6 @@
 static const uint8_t segment_magic[8] = {'L', 'K', 'V', 's', 'e', 'g', '1', '\n'};
 static const uint8_t root_magic[8] = {'L', 'K', 'V', 'r', 'o', 'o', 't', '1'};
 
-void lkv_format_u32(uint8_t *out, uint32_t n)
-{
-    for (int i = 0; i < 4; i++) {
-        out[i] = (uint8_t)(n >> (8 * i));
-    }
-}
-
-void lkv_format_u64(uint8_t *out, uint64_t n)
-{
-    for (int i = 0; i < 8; i++) {
-        out[i] = (uint8_t)(n >> (8 * i));
-    }
-}
-
 static void copy(uint8_t *out, lkv_bytes bytes)
 {
     if (bytes.size > 0) {

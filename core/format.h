@@ -186,8 +186,19 @@ typedef struct lkv_root {
     lkv_bytes meta;
 } lkv_root;
 
-void lkv_format_u32(uint8_t *out, uint32_t n);
-void lkv_format_u64(uint8_t *out, uint64_t n);
+/* Written out, because compilers make one store of these but not of a loop. */
+static inline void lkv_format_u32(uint8_t *out, uint32_t n)
+{
+    out[0] = (uint8_t)n;
+    out[1] = (uint8_t)(n >> 8);
+    out[2] = (uint8_t)(n >> 16);
+    out[3] = (uint8_t)(n >> 24);
+}
+static inline void lkv_format_u64(uint8_t *out, uint64_t n)
+{
+    lkv_format_u32(out, (uint32_t)n);
+    lkv_format_u32(out + 4, (uint32_t)(n >> 32));
+}
 static inline uint32_t lkv_format_get_u32(const uint8_t *at)
 {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
