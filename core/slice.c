@@ -334,6 +334,11 @@ int lkv_pay(lkv_store *store, lkv_error *err)
     if (store->work_off || allowed <= store->paid || !pays(store)) {
         return LKV_OK;
     }
+    /* More of it, at another savepoint, when it is worth to go on with a part and to
+     * pause it again. */
+    if (store->paid > 0 && allowed - store->paid < SLICE_SIZE(store) / 4) {
+        return LKV_OK;
+    }
     rc = spend(store, allowed, err);
     if (rc == LKV_CORRUPT) { /* damage is no reason to refuse a commit */
         store->work_off = 1;
