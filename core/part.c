@@ -150,7 +150,7 @@ static int check_fence(const lkv_part *part, lkv_place fence, lkv_error *err)
 {
     uint32_t offset = lkv_loc_offset(fence.loc);
     if (lkv_loc_segment(fence.loc) != part->number || offset < LKV_SEGMENT_HEADER ||
-        fence.size < LKV_RECORD_HEADER + LKV_MOVED_SIZE || fence.size > part->size ||
+        fence.size <= LKV_MOVED_SIZE || fence.size > part->size ||
         offset > part->size - fence.size) {
         return damage(err, part, offset, "a fence leads out of the part");
     }

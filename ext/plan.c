@@ -114,8 +114,8 @@ static int is_of_all_rows(const sqlite3_index_info *info, const choice *best)
 static int use_pattern(const lkv_table *table, const sqlite3_index_info *info,
                        const choice *best)
 {
-    int like = best->pattern >= 0 && info->aConstraint[best->pattern].op ==
-                                         SQLITE_INDEX_CONSTRAINT_LIKE;
+    int like = best->pattern >= 0 &&
+               info->aConstraint[best->pattern].op == SQLITE_INDEX_CONSTRAINT_LIKE;
     return best->pattern >= 0 && is_of_all_rows(info, best) &&
            (foreign_functions(table->db) & (like ? 1 : 2)) == 0;
 }

@@ -168,8 +168,7 @@ static void changed_within(void)
     static const char *const make[] = {
         "CREATE TABLE kv(key PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
         "CREATE VIRTUAL TABLE kv USING litekv",
-        "CREATE VIRTUAL TABLE kv USING "
-        "litekv(memory=on)"};
+        "CREATE VIRTUAL TABLE kv USING litekv(memory=on)"};
     for (size_t i = 0; i < 4 * 3 * 3; i++) {
         char *want = NULL;
         for (size_t k = 0; k < 3; k++) {
