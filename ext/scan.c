@@ -2,9 +2,10 @@
  * scan.c - the methods of a cursor: from ranges of keys to rows.
  *
  * A scan of all rows only counts them until a column is asked for: most often in its
- * first row, and by count(*) never. What xBestIndex is told of the columns that are
- * used would not do: DELETE without a WHERE asks for keys that it was not told of, and
- * SQLite 3.52 tells of the key always.
+ * first row, and by count(*) never. In a transaction that has
+ * changed the table rows are not counted, and before the first change the cursor comes
+ * to its row. (That columns are used xBestIndex is not told by DELETE without a WHERE,
+ * and always by SQLite 3.52.)
  */
 #include "external.h"
 #include "range.h"
@@ -239,7 +240,7 @@ int lkv_scan_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int a
     }
     at->descending = (plan & LKV_PLAN_DESC) != 0;
     at->range = at->descending ? at->ranges.count - 1 : 0;
-    if (plan == 0 && !at->table->takes_part && !lkv_in_transaction(at->handle->store)) {
+    if (plan == 0 && !lkv_in_transaction(at->handle->store)) {
         count(at);
         return SQLITE_OK;
     }
