@@ -41,8 +41,7 @@ int lkv_posix_wait(lkv_posix *posix, uint64_t byte, enum lkv_os_lock lock,
 
 #define HALF                                                                           \
     "its file lock is damaged, or not finished; if it stays so, drop the table, "      \
-    "which "                                                                           \
-    "leaves the data, and create it anew"
+    "which leaves the data, and create it anew"
 
 void lkv_posix_distrust(lkv_posix *posix)
 {

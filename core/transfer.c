@@ -143,7 +143,7 @@ int lkv_export(lkv_store *store, int (*put)(void *arg, lkv_bytes bytes), void *a
 #define ANOTHER_HISTORY "it is of another history of the store"
 #define CHANGED "it changed while it was read"
 
-typedef struct import {
+typedef struct importing {
     lkv_store *store;
     lkv_stream stream;
     lkv_segment *segments;
@@ -152,17 +152,17 @@ typedef struct import {
     uint64_t blocks_at; /* of the source: where the blocks begin */
     uint64_t sum;       /* found over all of it */
     lkv_asking asking;
-} import;
+} importing;
 
 /* The next `size` bytes, in one piece, until the next call. */
-static int take(import *in, size_t size, const uint8_t **out, lkv_error *err)
+static int take(importing *in, size_t size, const uint8_t **out, lkv_error *err)
 {
     int rc = lkv_stream_take(&in->stream, size, out);
     return rc == LKV_ABSENT ? refuse(err, "it is cut short") : rc;
 }
 
 /* The lists, and whether they are those of an export that is whole. */
-static int read_root(import *in, lkv_error *err)
+static int read_root(importing *in, lkv_error *err)
 {
     const lkv_log *log = &in->store->log;
     uint64_t bytes;
@@ -219,7 +219,7 @@ static int same_part(const lkv_part *a, const lkv_part *b)
 }
 
 /* What it leans on must be in the log as it is now. */
-static int check_lists(const import *in, lkv_error *err)
+static int check_lists(const importing *in, lkv_error *err)
 {
     const lkv_log *log = &in->store->log;
     const lkv_runs *now = log->runs;
@@ -250,7 +250,7 @@ static int check_lists(const import *in, lkv_error *err)
 
 /* Reads the log from the commit that the tail names to the tail, and `replay` stands
  * there. The chain value it begins with is proven with the tail. */
-static int go_to_tail(const import *in, lkv_replay *replay, lkv_error *err)
+static int go_to_tail(const importing *in, lkv_replay *replay, lkv_error *err)
 {
     lkv_log *log = &in->store->log;
     const lkv_runs *runs = in->runs;
@@ -291,7 +291,7 @@ static int go_to_tail(const import *in, lkv_replay *replay, lkv_error *err)
 
 /* Whether the tail stands in this log. The next commit proves it, whose chain value
  * goes on from the tail's; behind the last one the tail must be where that ends. */
-static int check_tail(const import *in, lkv_error *err)
+static int check_tail(const importing *in, lkv_error *err)
 {
     lkv_log *log = &in->store->log;
     const lkv_tail *tail = &in->runs->tail;
@@ -330,7 +330,7 @@ static int block_damage(lkv_error *err, uint64_t number, const char *why)
 
 /* The next block of an object of which `left` storage blocks are to come, and how many
  * of them it takes; 0 when it does not say that soundly, and is not taken. */
-static int take_block(import *in, uint32_t left, const uint8_t **at, uint32_t *span,
+static int take_block(importing *in, uint32_t left, const uint8_t **at, uint32_t *span,
                       lkv_error *err)
 {
     uint32_t unit = in->store->log.storage->block;
@@ -344,7 +344,7 @@ static int take_block(import *in, uint32_t left, const uint8_t **at, uint32_t *s
 }
 
 /* Looks at the blocks of object `i`; `*number` of them came before it. */
-static int check_object(import *in, uint32_t i, uint64_t *number, lkv_error *err)
+static int check_object(importing *in, uint32_t i, uint64_t *number, lkv_error *err)
 {
     uint32_t unit = in->store->log.storage->block, left;
     int is_part = i < in->runs->parts;
@@ -385,7 +385,7 @@ static int check_object(import *in, uint32_t i, uint64_t *number, lkv_error *err
     return rc;
 }
 
-static int check_blocks(import *in, lkv_error *err)
+static int check_blocks(importing *in, lkv_error *err)
 {
     uint64_t number = 0;
     const uint8_t *at = NULL;
@@ -405,7 +405,7 @@ static int check_blocks(import *in, lkv_error *err)
 }
 
 /* The list with the index that was given, as new objects. */
-static lkv_runs *make_list(const import *in)
+static lkv_runs *make_list(const importing *in)
 {
     const lkv_runs *from = in->runs;
     lkv_runs *runs = lkv_reindex_list(in->store, from->count);
@@ -429,7 +429,8 @@ static lkv_runs *make_list(const import *in)
 }
 
 /* Writes the blocks of a run, with the checksums of their new place. */
-static int write_object(import *in, const lkv_run *run, lkv_buffer *out, lkv_error *err)
+static int write_object(importing *in, const lkv_run *run, lkv_buffer *out,
+                        lkv_error *err)
 {
     lkv_storage *storage = in->store->log.storage;
     size_t unit = storage->block;
@@ -466,7 +467,7 @@ static int write_object(import *in, const lkv_run *run, lkv_buffer *out, lkv_err
 }
 
 /* Writes the blocks as the objects of the list. They must be those that were seen. */
-static int write_objects(import *in, lkv_error *err)
+static int write_objects(importing *in, lkv_error *err)
 {
     lkv_buffer piece = {.size = 0};
     uint64_t sum = in->sum;
@@ -505,7 +506,7 @@ static int check_parts(lkv_store *store, lkv_asking *asking, lkv_error *err)
     return rc == LKV_ABSENT ? LKV_OK : rc;
 }
 
-static int replace(import *in, lkv_error *err)
+static int replace(importing *in, lkv_error *err)
 {
     lkv_asking *asking = &in->asking;
     lkv_store *store = in->store;
@@ -536,7 +537,9 @@ static int replace(import *in, lkv_error *err)
 int lkv_import(lkv_store *store, const lkv_source *source, int (*go_on)(void *arg),
                void *arg, lkv_error *err)
 {
-import in = {.store = store, .stream = {.os = store->log.os, .source = source }, .asking = { go_on, arg, 0 } };
+    importing in = {.store = store,
+                    .stream = {.os = store->log.os, .source = source},
+                    .asking = {go_on, arg, 0}};
     lkv_before before;
     int rc;
 

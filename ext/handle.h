@@ -43,8 +43,7 @@ struct lkv_handle {
     int made;    /* in memory: there is a store; outside: by this transaction */
     int cursors; /* that are open */
     int seen;    /* outside: one of them reads; what it sees is all that is seen */
-    struct scan
-        *counting; /* scan.c: those that count rows which they have not been to */
+    struct lkv_scan *counting; /* scan.c: whose cursors have not come to their rows */
     lkv_storage *storage;
     lkv_store *store;
     struct lkv_handle_mark {

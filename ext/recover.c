@@ -21,6 +21,7 @@
 #include "home.h"
 #include "target.h"
 
+#include <math.h>
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
@@ -75,7 +76,7 @@ static void add_key(sqlite3_str *to, const char *name, lkv_bytes key)
         sqlite3_str_appendall(to, "null");
     } else if (value.type == SQLITE_INTEGER) {
         sqlite3_str_appendf(to, "\"%lld\"", value.i);
-    } else if (value.type == SQLITE_FLOAT && value.r - value.r != 0) {
+    } else if (value.type == SQLITE_FLOAT && isinf(value.r)) {
         sqlite3_str_appendall(to, value.r > 0 ? "\"9e999\"" : "\"-9e999\"");
     } else if (value.type == SQLITE_FLOAT) {
         sqlite3_str_appendf(to, "\"%!.17g\"", value.r);

@@ -2,10 +2,10 @@
  * scan.c - the methods of a cursor: from ranges of keys to rows.
  *
  * A scan of all rows only counts them until a column is asked for: most often in its
- * first row, and by count(*) never. In a transaction that has
- * changed the table rows are not counted, and before the first change the cursor comes
- * to its row. (That columns are used xBestIndex is not told by DELETE without a WHERE,
- * and always by SQLite 3.52.)
+ * first row, and by count(*) never. (xBestIndex is not told of the columns that a
+ * DELETE without a WHERE asks for, and by SQLite 3.52 always of the key.) Before the
+ * first change of the table the cursor comes to its row, and after it rows are not
+ * counted.
  */
 #include "external.h"
 #include "range.h"
@@ -15,7 +15,7 @@
 
 SQLITE_EXTENSION_INIT3
 
-typedef struct scan {
+typedef struct lkv_scan {
     sqlite3_vtab_cursor base; /* SQLite's; first */
     lkv_table *table;
     lkv_handle *handle; /* the table's when the cursor was opened */
@@ -25,7 +25,8 @@ typedef struct scan {
     int descending;
     int eof;
     /* Of `rows` rows the scan is on `row`, where the cursor has not come to. */
-    struct scan *next, **link; /* the handle's list; `link` NULL: it does not count */
+    struct lkv_scan *next,
+        **link; /* the handle's list; `link` NULL: it does not count */
     uint64_t row, rows;
     int broken;      /* the cursor could not come there: why */
     lkv_bytes value; /* of the row, while `has_value` and lkv_views() is `views` */

@@ -50,8 +50,8 @@ warnings() { # compiler
         BUILD="$build/lint-$1"
 }
 
-# A process for each file, two at once. Of a function of a test the static analyzer looks at a
-# quarter of the states that it looks at elsewhere: that is half of the time of all this.
+# A process for each file, two at once. In tests the static analyzer looks at a quarter of the
+# states of a function that it looks at elsewhere, which nearly halves the time.
 tidy() {
     all_sources | grep '\.c$' >"$scratch/files"
     # The inner shell expands these.
