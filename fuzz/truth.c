@@ -393,6 +393,23 @@ static int log_is_right(truth *t, int from_tail)
            t->at.chain == t->end.chain;
 }
 
+/* Whether there is room for as many keys as the end counts. F7 */
+static int has_room(const truth *t)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < t->root.segments; i++) {
+        lkv_segment at;
+        lkv_format_root_segment(t->root_bytes, i, &at);
+        bytes += i + 1 < t->root.segments ? at.size : t->end.offset;
+    }
+    for (uint32_t i = 0; i < t->root.parts + t->root.pass.out; i++) {
+        lkv_part at;
+        lkv_format_root_part(t->root_bytes, &t->root, i, &at);
+        bytes += at.size;
+    }
+    return t->end.live_keys <= bytes / LKV_RECORD_HEADER;
+}
+
 int image_truth(lkv_storage *storage, image_verdict *out)
 {
     static truth t;
@@ -412,6 +429,7 @@ int image_truth(lkv_storage *storage, image_verdict *out)
     }
     t.now.count = 0;
     rc = log_is_right(&t, 1);
+    rc = rc == 1 ? has_room(&t) : rc;
     out->opens = rc == 1;
     out->rows = t.now; /* what a reader sees who has no run and no part */
     if (rc == 1) {
