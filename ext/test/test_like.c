@@ -66,6 +66,8 @@ static void of_the_application(const char *like, const char *glob, int arguments
     RUN(db, "CREATE TABLE pragma_function_list(name, builtin, narg)");
     give(db, like, arguments, ends_match);
     QUERY(db, KEYS "LIKE 'a%'" SORTED, "ab ba");
+    /* The user's own, where SQLite's LIKE would have one from SQLite. */
+    QUERY(db, KEYS "LIKE 'a%' AND key >= '' COLLATE NOCASE" SORTED, "ab ba");
     QUERY(db, KEYS "GLOB 'a*'" SORTED, "ab");
     plan(db, "LIKE 'a%'", 0);
     /* Before 3.52 by bounds, of which the other LIKE makes litekv doubt. */
