@@ -180,9 +180,12 @@ static void update_keys(diff_world *world, diff_sql *sql, int i)
                                          " WHERE t.key = ",
                                          " WHERE t.key = "};
     const char *where = DIFF_PICK(&world->random, wheres);
+    int is_replace;
+
     verb(world, sql, "UPDATE");
-    if (strstr(sqlite3_str_value(sql->text), "REPLACE") != NULL) {
-        where = wheres[4];
+    is_replace = strstr(sqlite3_str_value(sql->text), "REPLACE") != NULL;
+    if (is_replace) { /* without an affinity, by which several texts may be equal */
+        where = " WHERE t.key = +(";
     }
     add(sql, " ");
     diff_table_name(world, sql->text, i, true);
@@ -199,6 +202,9 @@ static void update_keys(diff_world *world, diff_sql *sql, int i)
     add(sql, where);
     if (where[0] != 0) {
         diff_value_any(world, sql);
+    }
+    if (is_replace) {
+        add(sql, ")");
     }
 }
 
