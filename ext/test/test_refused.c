@@ -359,11 +359,39 @@ static void texts_for_utf16(void)
     }
 }
 
+/* SQLite counts the arguments, options too; their names are kept in the store's root.
+ */
+static void many_columns(int columns, int width, const char *option, const char *error)
+{
+    sqlite3 *db = check_open(":memory:");
+    sqlite3_str *sql = sqlite3_str_new(db);
+    char *text;
+
+    sqlite3_str_appendf(sql, "CREATE VIRTUAL TABLE kv USING litekv(key%s", option);
+    for (int i = 0; i < columns; i++) {
+        sqlite3_str_appendf(sql, ", c%0*d", width - 1, i);
+    }
+    sqlite3_str_appendall(sql, ")");
+    text = sqlite3_str_finish(sql);
+    if (error != NULL) {
+        FAIL(db, text, SQLITE_ERROR, error);
+    } else {
+        RUN(db, text);
+        RUN(db, "INSERT INTO kv(key, c00001) VALUES(1, 2)");
+    }
+    sqlite3_free(text);
+    check_close(db);
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
     check_begin();
     texts_for_utf16();
+    many_columns(1993, 6, "", NULL);
+    many_columns(1994, 6, "", "too many columns");
+    many_columns(1993, 6, ", cache=10", "too many columns");
+    many_columns(1900, 40, "", "the description of the store is too long");
     authorizer();
     pragmas_denied("PRAGMA encoding = 'UTF-8'");
     pragmas_denied("PRAGMA encoding = 'UTF-16le'");
