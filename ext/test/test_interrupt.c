@@ -241,6 +241,8 @@ static int chances(const char *declared, int rows, const char *sql, int stop)
 static void long_work(void)
 {
     static const char *const work[] = {"SELECT litekv_rebuild_index('kv')",
+                                       "SELECT litekv_import_index('kv', "
+                                       "litekv_export_index('kv'))",
                                        "SELECT litekv_compact('kv', 100000000)"};
     for (size_t i = 0; i < sizeof(work) / sizeof(work[0]); i++) {
         int few = chances("memory=on, auto_compact=0", 10, work[i], 1000000);
